@@ -1,0 +1,219 @@
+/* tarn: a key-value store as a library. Everything an embedder sees is in this header.
+ *
+ * A `struct tarn` is one open store; today it serves an immutable data file ("pack") held in
+ * memory. A `struct tarn_session` is one thread's handle on it. Reads take no lock.
+ *
+ *     struct tarn *store;
+ *     struct tarn_session *session;
+ *     struct tarn_error error;
+ *     if (tarn_open(&(struct tarn_options){.path = "data.txt"}, &store, &error) != TARN_OK)
+ *         errx(1, "%s", error.text);
+ *     if (tarn_session_open(store, &session, &error) != TARN_OK) ...
+ *     struct tarn_bytes value;
+ *     if (tarn_get(session, (struct tarn_bytes){"key", 3}, &value) == TARN_OK) ... use value ...
+ *     tarn_quiescent(session);          // values returned so far may now go away
+ *
+ * Threads: a store may be used from any number of threads, each with its own session; a session
+ * belongs to the thread that opened it. tarn_reload() and tarn_stats_get() may be called from any.
+ *
+ * Values: every returned value or key points into the store and stays valid until the session
+ * that got it calls tarn_quiescent(), tarn_offline() or tarn_session_close().
+ *
+ * Errors: fallible functions return TARN_OK or a negative code; a missing key is the positive
+ * TARN_NOTFOUND. A `struct tarn_error *` parameter may be NULL; it is written on failure only.
+ */
+#ifndef TARN_H
+#define TARN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TARN_VERSION "0.1.0"
+
+#define TARN_KEY_BYTES_MAX 65535u              /* a key's size, 0..this */
+#define TARN_VALUE_BYTES_MAX (512ull << 20)    /* a value's size, 0..this */
+
+#if defined(__GNUC__)
+#define TARN_MUST __attribute__((warn_unused_result))
+#define TARN_API __attribute__((visibility("default")))
+#else
+#define TARN_MUST
+#define TARN_API
+#endif
+
+/* X-macro of every status: name, value, what it means to a user. */
+#define TARN_STATUS_MAP(X)                                                                         \
+    X(OK, 0, "success")                                                                            \
+    X(NOTFOUND, 1, "no such key")                                                                  \
+    X(INVALID, -1, "invalid argument")                                                             \
+    X(NOMEM, -2, "out of memory")                                                                  \
+    X(IO, -3, "input/output error")                                                                \
+    X(CORRUPT, -4, "damaged data")                                                                 \
+    X(STALE, -5, "index does not belong to this version of the data file")                         \
+    X(TOOBIG, -6, "larger than a limit")                                                           \
+    X(NOSPACE, -7, "no space left on device")                                                      \
+    X(DUPLICATE, -8, "duplicate key")                                                              \
+    X(MISSING, -9, "no such file")                                                                 \
+    X(DENIED, -10, "permission denied")                                                            \
+    X(BUSY, -11, "in use")                                                                         \
+    X(CANCELLED, -12, "cancelled")
+
+enum tarn_status {
+#define X(name, value, text) TARN_##name = value,
+    TARN_STATUS_MAP(X)
+#undef X
+};
+
+/* The meaning of a status code, a static string; "unknown status" for any other number. */
+TARN_API const char *tarn_status_text(int status);
+
+/* What failed, filled by whoever detects it; callers prepend context to `text`. */
+struct tarn_error {
+    int status;       /* one of enum tarn_status */
+    uint64_t offset;  /* byte offset in the file the error is about, UINT64_MAX if none */
+    uint64_t record;  /* record number (from 0) in that file, UINT64_MAX if none */
+    char text[512];   /* one line for a person: what happened, where, what to do */
+};
+
+/* A borrowed view of `size` bytes. data is NULL only for "no value"; an empty value has data. */
+struct tarn_bytes {
+    const void *data;
+    size_t size;
+};
+
+/* How records lie in a data file. See doc/format-text.md and doc/format-binary.md. */
+enum tarn_format_kind { TARN_FORMAT_AUTO, TARN_FORMAT_TEXT, TARN_FORMAT_BINARY };
+enum tarn_size_type { TARN_SIZE_U32, TARN_SIZE_U16, TARN_SIZE_U64, TARN_SIZE_VARINT };
+
+/* Zero means: detect. With kind AUTO the other fields must be zero too. */
+struct tarn_format {
+    enum tarn_format_kind kind;
+    enum tarn_size_type size_type; /* binary: width of both sizes */
+    bool big_endian;               /* binary: byte order of the sizes; not with VARINT */
+    bool separator_set;            /* text: use `separator` only; else first space or tab */
+    unsigned char separator;       /* text: any byte but newline */
+};
+
+enum tarn_duplicates { TARN_DUPLICATES_LAST, TARN_DUPLICATES_FIRST, TARN_DUPLICATES_ERROR };
+
+/* Called now and then during long work, from the calling thread. phase: a static word such as
+ * "reading"; done/total: in bytes or keys. Return false to cancel (TARN_CANCELLED). */
+typedef bool (*tarn_progress)(void *context, const char *phase, uint64_t done, uint64_t total);
+
+/* Zero is the documented default of every field. */
+struct tarn_options {
+    const char *path;                /* data file; required */
+    const char *index_path;          /* NULL: path + ".tarnidx" */
+    struct tarn_format format;       /* zero: detect */
+    enum tarn_duplicates duplicates; /* which record of a repeated key counts */
+    uint64_t memory_bytes_max;       /* cap on data + index in memory; 0: no cap */
+    unsigned threads;                /* for indexing and loading; 0: one per core */
+    bool index_readonly;             /* do not write the index file: build in memory if needed */
+    tarn_progress progress;          /* may be NULL */
+    void *progress_context;
+    /* Told when the index on disk could not be used and is built anew, with the reason.
+     * May be NULL. */
+    void (*notice)(void *context, const char *text);
+    void *notice_context;
+};
+
+struct tarn;
+struct tarn_session;
+
+/* Open the data file: load it into memory, load its index or build it (written beside the file
+ * unless index_readonly), verify checksums. Takes a time proportional to the file's size.
+ * Errors: MISSING, DENIED, INVALID (directory, device, options), CORRUPT (bad record: offset and
+ * record are set), TOOBIG (record over a limit, or data over memory_bytes_max), NOMEM, IO,
+ * DUPLICATE, CANCELLED. */
+TARN_API TARN_MUST int tarn_open(const struct tarn_options *options, struct tarn **ret_store,
+                                 struct tarn_error *error);
+
+/* All sessions must be closed. NULL is allowed. */
+TARN_API void tarn_close(struct tarn *store);
+
+/* Load the file's present version beside the one being served, then swap atomically; the old is
+ * freed when no session can still see it. On failure the old version goes on being served.
+ * Needs memory for both during the call. Concurrent calls: all but one get BUSY. Never call it
+ * from a thread whose own session is online. Errors: as tarn_open, BUSY. */
+TARN_API TARN_MUST int tarn_reload(struct tarn *store, struct tarn_error *error);
+
+TARN_API TARN_MUST int tarn_session_open(struct tarn *store, struct tarn_session **ret_session,
+                                         struct tarn_error *error);
+TARN_API void tarn_session_close(struct tarn_session *session); /* NULL is allowed */
+
+/* Values returned so far to this session may now go away. Call it often (once per batch or loop
+ * turn): a version replaced by tarn_reload() is freed only after every session has. */
+TARN_API void tarn_quiescent(struct tarn_session *session);
+
+/* Before a thread sleeps for long: as tarn_quiescent(), and reloads no longer wait for this
+ * session until tarn_online(). No other call is allowed in between. */
+TARN_API void tarn_offline(struct tarn_session *session);
+TARN_API void tarn_online(struct tarn_session *session);
+
+/* Keep every value of the version this session sees now valid beyond its quiescent states, until
+ * tarn_unpin(); for sending a large value piece by piece, from any thread. Never fails. A pinned
+ * version's memory is kept after a reload: pin briefly. */
+struct tarn_pin;
+TARN_API TARN_MUST struct tarn_pin *tarn_pin(struct tarn_session *session);
+TARN_API void tarn_unpin(struct tarn_pin *pin); /* NULL is allowed */
+
+/* TARN_OK and the value, or TARN_NOTFOUND. A key over TARN_KEY_BYTES_MAX is not found. */
+TARN_API TARN_MUST int tarn_get(struct tarn_session *session, struct tarn_bytes key,
+                                struct tarn_bytes *ret_value);
+
+/* Look up `count` keys at once; memory accesses overlap, so this is several times faster per key
+ * than tarn_get(). ret_values: `count` views, data NULL where there is no such key. All answers
+ * are from one version of the data. Returns how many were found. */
+TARN_API size_t tarn_get_many(struct tarn_session *session, const struct tarn_bytes *keys,
+                              size_t count, struct tarn_bytes *ret_values);
+
+/* Visit about `count` (>= 1) records from *cursor on (0: from the start) and advance *cursor;
+ * *cursor is 0 when the end is reached. Every record live in a version that is not replaced
+ * during the scan is visited exactly once. Any cursor value is safe. The visitor must not call
+ * into the session. */
+typedef void (*tarn_visit)(void *context, struct tarn_bytes key, struct tarn_bytes value);
+TARN_API void tarn_scan(struct tarn_session *session, uint64_t *cursor, size_t count,
+                        tarn_visit visit, void *context);
+
+/* A random record's key; NOTFOUND if the set is empty. `random`: 64 random bits. See doc/index.md
+ * for how close to uniform the choice is. */
+TARN_API TARN_MUST int tarn_random_key(struct tarn_session *session, uint64_t random,
+                                       struct tarn_bytes *ret_key);
+
+/* Figures of the version being served, and of the store. */
+struct tarn_stats {
+    uint64_t keys;              /* distinct keys */
+    uint64_t records;           /* records in the data file, duplicates counted */
+    uint64_t data_bytes;        /* the data file's size */
+    uint64_t index_bytes;       /* the index's size in memory */
+    uint64_t memory_bytes;      /* data + index + bookkeeping in memory */
+    uint64_t key_bytes_total;   /* over all records */
+    uint64_t value_bytes_total; /* over all records */
+    uint64_t generation;        /* 1 at open, +1 with each reload */
+    uint64_t load_us;           /* time the last load took */
+    bool index_built;           /* the last load had to build the index */
+    struct tarn_format format;  /* as given or detected; never AUTO */
+};
+TARN_API void tarn_stats_get(struct tarn *store, struct tarn_stats *ret_stats);
+
+/* Build and write the index of a data file, without serving it. options: path, index_path,
+ * format, duplicates, threads, progress are used. */
+struct tarn_index_report {
+    uint64_t keys, records, duplicates, collisions;
+    uint64_t data_bytes, index_bytes;
+    uint64_t read_us, solve_us, total_us;
+    struct tarn_format format;
+};
+TARN_API TARN_MUST int tarn_index_build(const struct tarn_options *options,
+                                        struct tarn_index_report *ret_report,
+                                        struct tarn_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

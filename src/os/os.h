@@ -1,0 +1,91 @@
+/* The operating system as tarn uses it: every effect (files, sync, memory maps, clock, entropy,
+ * sockets) is one entry of `struct os`, handed down from open. os_real() is the real one; a
+ * failing or forgetting one lives in test/lib/.
+ *
+ * Conventions: functions return 0 or a negative errno (-ENOENT); outputs come last. EINTR is
+ * retried inside. Entries may be called from any thread. This layer knows errno, the layers
+ * above know TARN_ codes: os_error() turns the one into the other. */
+#ifndef OS_OS_H
+#define OS_OS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "core/status.h"
+
+enum os_file_kind { OS_FILE_REGULAR, OS_FILE_DIRECTORY, OS_FILE_OTHER };
+
+struct os_file_info {
+    enum os_file_kind kind;
+    uint64_t size;     /* bytes */
+    int64_t mtime_ns;  /* modification time, ns since 1970 */
+    uint64_t device, inode;
+};
+
+struct os {
+    /* Files. `flags` are open(2)'s; O_CLOEXEC is added. */
+    int (*open)(const struct os *os, const char *path, int flags, unsigned mode, int *ret_fd);
+    int (*close)(const struct os *os, int fd);
+    int (*file_info)(const struct os *os, int fd, struct os_file_info *ret_info);
+    /* One pread/pwrite: may be short; *ret_size 0 means end of file for a read. */
+    int (*read_at)(const struct os *os, int fd, void *data, size_t size, uint64_t offset,
+                   size_t *ret_size);
+    int (*write_at)(const struct os *os, int fd, const void *data, size_t size, uint64_t offset,
+                    size_t *ret_size);
+    int (*sync)(const struct os *os, int fd);                      /* fsync(2) */
+    int (*rename)(const struct os *os, const char *from, const char *to);
+    int (*unlink)(const struct os *os, const char *path);
+
+    /* Anonymous memory, zeroed, huge pages where the kernel grants them; only touched pages cost.
+     * The address is 2 MiB aligned when size >= 2 MiB. */
+    int (*map)(const struct os *os, size_t size, void **ret_address);
+    void (*unmap)(const struct os *os, void *address, size_t size);
+
+    /* Time. monotonic never steps; realtime is for people and expiry. */
+    uint64_t (*monotonic_ns)(const struct os *os);
+    int64_t (*realtime_us)(const struct os *os);
+    int (*entropy)(const struct os *os, void *data, size_t size);
+
+    /* Sockets, all non-blocking and close-on-exec. -EAGAIN when there is nothing to do now. */
+    int (*listen)(const struct os *os, const char *address, uint16_t port, int backlog,
+                  bool share_port, int *ret_fd); /* numeric IPv4/IPv6; port 0: any */
+    int (*accept)(const struct os *os, int fd, struct sockaddr_storage *ret_peer, int *ret_fd);
+    int (*receive)(const struct os *os, int fd, void *data, size_t size, size_t *ret_size);
+    int (*send)(const struct os *os, int fd, const struct iovec *parts, int parts_count,
+                size_t *ret_size);
+
+    void *context; /* for fakes */
+};
+
+/* The real one; a static constant. */
+const struct os *os_real(void);
+
+/* TARN_ status of a negative errno: ENOENT MISSING, EACCES/EPERM DENIED, ENOSPC/EDQUOT NOSPACE,
+ * ENOMEM NOMEM, EADDRINUSE BUSY, EFBIG TOOBIG, anything else IO. */
+int os_status(int negative_errno);
+
+/* Fill *error with "<what> <path>: <reason>" and advice where there is some; returns the status. */
+int os_error(struct tarn_error *error, int negative_errno, const char *what, const char *path);
+
+/* Read or write exactly `size` bytes, looping over short counts. A read that meets the end of the
+ * file returns -ENODATA. */
+int os_read_full(const struct os *os, int fd, void *data, size_t size, uint64_t offset);
+int os_write_full(const struct os *os, int fd, const void *data, size_t size, uint64_t offset);
+
+/* fsync the directory that holds `path`. */
+int os_sync_parent(const struct os *os, const char *path);
+
+/* Open for reading and make sure it is a regular file; a clear error for a missing file, a
+ * directory, a device, no permission. */
+int os_open_data(const struct os *os, const char *path, int *ret_fd, struct os_file_info *ret_info,
+                 struct tarn_error *error);
+
+/* Figures of this process and machine (not effects; never fail: 0 when unknown). */
+unsigned os_core_count(void);        /* CPUs this process may run on, at least 1 */
+uint64_t os_memory_total(void);      /* of the machine or the cgroup, bytes */
+uint64_t os_memory_resident(void);   /* of this process, bytes */
+void os_cpu_time_us(uint64_t *ret_user, uint64_t *ret_system);
+
+#endif

@@ -1,0 +1,38 @@
+/* A client: one RESP connection's state as commands see it. Owned by one worker; the fields that
+ * other workers show (CLIENT LIST, INFO) are in `shown`, guarded by the worker's client mutex. */
+#ifndef SERVER_CLIENT_H
+#define SERVER_CLIENT_H
+
+#include "core/buffer.h"
+#include "resp/reply.h"
+#include "tarn.h"
+
+struct server;
+struct worker;
+
+enum client_reply_mode { CLIENT_REPLY_ON, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP };
+
+#define CLIENT_NAME_BYTES_MAX 256
+
+struct client {
+    struct server *server;
+    struct worker *worker;
+    struct tarn_session *session; /* the worker's; online while a handler runs */
+    struct reply reply;           /* protocol 2 until HELLO 3; out is the output buffer */
+    uint64_t id;                  /* 1, 2, ... over the server's life */
+    bool authenticated;
+    bool close_after_reply;       /* set by a handler: QUIT, protocol errors */
+    enum client_reply_mode reply_mode;
+    bool reply_skip_next;         /* CLIENT REPLY SKIP: for the command after this one */
+    bool no_evict, no_touch;
+    char name[CLIENT_NAME_BYTES_MAX + 1];     /* change through client_set_name() */
+    char lib_name[CLIENT_NAME_BYTES_MAX + 1]; /* CLIENT SETINFO */
+    char lib_version[CLIENT_NAME_BYTES_MAX + 1];
+    char address[64], local_address[64]; /* "127.0.0.1:1234" */
+};
+
+/* Reply with a value of the store. Small ones are copied into the output buffer; from 16 KiB on
+ * the bytes are sent from the store itself (pinned until sent). */
+void client_reply_value(struct client *client, struct tarn_bytes value);
+
+#endif

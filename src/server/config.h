@@ -1,0 +1,41 @@
+/* The server's settings: one table for flags, configuration file, CONFIG GET/SET, --help and the
+ * manual page (see core/options.h). */
+#ifndef SERVER_CONFIG_H
+#define SERVER_CONFIG_H
+
+#include "core/options.h"
+
+struct config {
+    char *bind;               /* "127.0.0.1"; numeric addresses, comma-separated */
+    uint64_t port;            /* RESP; 0 = off */
+    uint64_t http_port;       /* 0 = off */
+    uint64_t threads;         /* workers; 0 = one per core */
+    uint64_t memory_bytes;    /* cap on data, index and buffers; 0 = no cap */
+    char *password;           /* "" = none */
+    char *password_file;      /* read at start and reload; first line */
+    int log_level;            /* enum log_level */
+    uint64_t max_connections; /* RESP + HTTP */
+    uint64_t idle_seconds_max;      /* close a client idle this long; 0 = never */
+    uint64_t output_bytes_max;      /* per client, unsent reply bytes; over it the client is cut */
+    uint64_t request_bytes_max;     /* per request */
+    uint64_t slowlog_us;            /* log commands slower than this */
+    uint64_t slowlog_entries_max;
+    char *config_file;
+    /* how to read the data file */
+    int format, size_type, on_duplicate; /* as enum tarn_* */
+    bool big_endian;
+    char *separator;
+    char *index_path;
+};
+
+extern const struct options config_options;
+
+/* After all sources are read: check what one row cannot see (a passwordless bind beyond loopback
+ * is refused, password and password-file exclude each other), read the password file, fill
+ * defaults that depend on the machine. Errors: INVALID, MISSING, DENIED, IO. */
+TARN_MUST int config_finish(struct config *config, struct tarn_error *error);
+
+/* The data-file part as store options; views into config. */
+struct tarn_options config_store_options(const struct config *config, const char *path);
+
+#endif

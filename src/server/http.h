@@ -1,0 +1,21 @@
+/* HTTP/1.1 over the same store: libmicrohttpd with its own small thread pool, each thread with a
+ * store session of its own. See doc/http.md for the interface. */
+#ifndef SERVER_HTTP_H
+#define SERVER_HTTP_H
+
+#include "server/server.h"
+
+struct http;
+
+/* Listen on address:port (port 0: any). */
+TARN_MUST int http_open(struct server *server, const char *address, uint16_t port,
+                        struct http **ret_http, struct tarn_error *error);
+uint16_t http_port(const struct http *http);
+void http_stop_accepting(struct http *http); /* first half of a graceful stop */
+void http_close(struct http *http);          /* waits for replies under way; NULL is allowed */
+
+/* For server_counters. */
+void http_counters_get(const struct http *http, uint64_t *ret_requests, uint64_t *ret_connections,
+                       uint64_t *ret_hits, uint64_t *ret_misses, uint64_t *ret_rejected);
+
+#endif
