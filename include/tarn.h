@@ -213,6 +213,17 @@ TARN_API TARN_MUST int tarn_index_build(const struct tarn_options *options,
                                         struct tarn_index_report *ret_report,
                                         struct tarn_error *error);
 
+/* Read everything: check the index against the data file and both against their checksums, and
+ * that every live record is found under its key. options: path, index_path, format, threads,
+ * progress. Errors: as tarn_open, STALE, CORRUPT (with the first bad place). */
+struct tarn_verify_report {
+    uint64_t keys, records, blocks; /* checked and sound */
+    uint64_t data_bytes, index_bytes;
+};
+TARN_API TARN_MUST int tarn_verify(const struct tarn_options *options,
+                                   struct tarn_verify_report *ret_report,
+                                   struct tarn_error *error);
+
 #ifdef __cplusplus
 }
 #endif
