@@ -22,7 +22,30 @@ enum command_flags {
     COMMAND_STALE = 1 << 5,
     COMMAND_NO_AUTH = 1 << 6, /* allowed before AUTH: AUTH, HELLO, QUIT, RESET */
     COMMAND_NOSCRIPT = 1 << 7,
-    COMMAND_SENTINEL = 1 << 8,
+    COMMAND_ALLOW_BUSY = 1 << 8,
+    COMMAND_NO_MULTI = 1 << 9,
+    COMMAND_ACCESS = 1 << 10,  /* gives the key's value away (COMMAND INFO's key specs) */
+    COMMAND_REFUSED = 1 << 11, /* known by name, but tarn has no such thing: answered an error */
+};
+
+/* One argument, or a group of them, as COMMAND DOCS and the hints of redis-cli show it. */
+enum command_argument_type {
+    ARGUMENT_STRING,
+    ARGUMENT_INTEGER,
+    ARGUMENT_DOUBLE,
+    ARGUMENT_KEY,
+    ARGUMENT_PATTERN,
+    ARGUMENT_UNIX_TIME,
+    ARGUMENT_PURE_TOKEN, /* the token alone */
+    ARGUMENT_ONEOF,      /* one of `parts` */
+    ARGUMENT_BLOCK,      /* all of `parts`, in order */
+};
+struct command_argument {
+    const char *name;
+    enum command_argument_type type;
+    const char *token; /* word before the value, e.g. "MATCH"; NULL: none */
+    bool optional, multiple;
+    const struct command_argument *parts; /* of ONEOF and BLOCK; ends with name NULL */
 };
 
 struct command;
@@ -32,23 +55,27 @@ typedef void (*command_read)(struct client *client, const struct resp_request *r
                              struct tarn_bytes value);
 
 struct command {
-    const char *name;    /* lower case; a subcommand's own word, e.g. "setname" */
-    command_run run;     /* exactly one of run, read (both NULL: a container or a refused write) */
+    const char *name;      /* lower case; a subcommand's own word, e.g. "setname" */
+    const char *full_name; /* "client|setname"; as name for a top-level command */
+    command_run run; /* exactly one of run, read (both NULL: a container or a refused write) */
     command_read read;
-    int arity;           /* Redis's: counts the name; negative = at least */
+    int arity; /* Redis's: counts the name; negative = at least */
     unsigned flags;
     int key_first, key_last, key_step; /* Redis's; 0,0,0 = no keys */
-    const char *categories;            /* "@read @string @fast" */
+    const char *categories;            /* "@read @string @fast", in Redis's order */
+    const char *tips;                  /* COMMAND INFO's, separated by spaces; NULL: none */
     const char *group, *since, *complexity, *summary;
     const struct command_argument *arguments; /* for COMMAND DOCS; ends with name NULL */
     const struct command *subcommands;        /* ends with name NULL */
-    const struct command *parent;             /* of a subcommand, else NULL */
     unsigned id; /* dense number of top-level commands and subcommands, for statistics */
 };
 
-/* The command of a request (its subcommand where there is one), or NULL. Case is ignored. The hot
- * path: a perfect-ish hash over the short name, no allocation. */
+/* The top-level command of that name, or NULL. Case is ignored. The hot path: GET is one compare
+ * of a word, the others a binary search over sorted rows; no allocation. */
 const struct command *command_find(struct tarn_bytes name);
+
+/* The command of a whole request: its subcommand where it names one. NULL if there is none. */
+const struct command *command_find_request(const struct resp_request *request);
 
 /* Look up, check authentication, arity and READONLY. Returns the command to execute, or NULL
  * after having answered the error word for word as Redis 7. */
@@ -58,5 +85,9 @@ const struct command *command_admit(struct client *client, const struct resp_req
  * ("client|setname"). */
 unsigned command_count(void);
 const char *command_full_name(unsigned id);
+
+/* Is args[index] a password, to be shown as "(redacted)" in logs? AUTH, HELLO's AUTH and CONFIG
+ * SET of a password. Not for the hot path. */
+bool command_argument_is_secret(const struct resp_request *request, size_t index);
 
 #endif
