@@ -1,21 +1,51 @@
-# tarn's build. `make` leaves build/tarn, build/libtarn.a, build/libtarn.so.
+# tarn's build. `make` leaves build/tarn, build/libtarn.a and build/libtarn.so.
 #
-#   make                     release: -O3, LTO
-#   make SAN=address         also thread, undefined; built in build-address/ ...
+#   make                     release: -O3, LTO, in build/
 #   make DEBUG=1             -O1 -g, no LTO, in build-debug/
-#   make WERROR=1            warnings are errors (CI)
-#   make unit                build and run the unit tests
+#   make SAN=address         address and undefined-behaviour sanitizers, in build-address/;
+#                            also SAN=thread, SAN=undefined
+#   make WERROR=1            warnings are errors (as script/test does)
+#   make B=DIR               build in DIR instead
 #
-# One archive per folder of src/, in the order of the layers: an archive is linked only with lower
-# ones, so that an upward call does not link.
+#   make unit                build and run the unit tests; fault: those with failing system calls
+#   make fuzz                run each fuzzer for FUZZ_SECONDS (600); fuzz-brief: for 5 s. clang
+#   make bench               build the benchmarks (bench/README.md)
+#   make lint                formatting, layering and other rules that a program can check
+#   make install             PREFIX=/usr/local DESTDIR=; uninstall takes it away
+#   make compile_commands.json     for editors and clang tools
+#
+# One archive per folder of src/; an archive is linked only with those of lower layers, so that an
+# upward call does not link. LOWER_<folder> is the same table as in script/lint-layers.
 
 CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 AR      := gcc-ar
+OBJCOPY ?= objcopy
+CLANG   ?= clang
 PREFIX  ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR     ?= $(PREFIX)/share/man
 MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+
+VERSION := $(shell sed -n 's/^.define TARN_VERSION "\(.*\)"/\1/p' include/tarn.h)
+SONAME  := libtarn.so.0
 
 LAYERS  := core os pack resp store server cli
-VERSION := $(shell sed -n 's/^.define TARN_VERSION "\(.*\)"/\1/p' include/tarn.h)
+LOWER_core   :=
+LOWER_os     := core
+LOWER_pack   := os core
+LOWER_resp   := os core
+LOWER_store  := pack os core
+LOWER_server := store resp pack os core
+LOWER_cli    := server store resp pack os core
+LIBRARY_LAYERS := core os pack store
+
+# --- modes ---
 
 ifneq ($(SAN),)
   B := build-$(SAN)
@@ -29,45 +59,62 @@ else ifneq ($(DEBUG),)
   MODE := -O1 -g
 else
   B := build
-  MODE := -O3 -g -flto=auto -fno-semantic-interposition
+  MODE := -O3 -g -flto=auto -ffat-lto-objects -fno-semantic-interposition \
+          -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+  LTO := yes
 endif
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
             -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wnull-dereference \
             -Wno-missing-field-initializers
+# Warnings that follow values through optimised code are judged on the release build: the
+# sanitizers' own code makes them see what is not there.
+ifneq ($(SAN),)
+  WARNINGS += -Wno-null-dereference -Wno-format-truncation -Wno-maybe-uninitialized \
+              -Wno-stringop-overflow
+endif
 ifneq ($(WERROR),)
   WARNINGS += -Werror
 endif
 
 CPPFLAGS += -Isrc -Iinclude -D_GNU_SOURCE
 CFLAGS   += -std=gnu17 $(MODE) $(WARNINGS) -fPIC -fvisibility=hidden -MMD -MP -pthread
-LDFLAGS  += $(MODE) -pthread -Wl,-z,relro -Wl,--as-needed
+LDFLAGS  += $(MODE) -pthread -Wl,-z,relro -Wl,-z,now -Wl,--as-needed
+# Test programs link the archives' machine code as it is: LTO once per program takes too long.
+LDFLAGS_TEST := $(filter-out -flto=auto,$(LDFLAGS)) $(if $(LTO),-fno-lto)
+CFLAGS_TEST  := $(filter-out -flto=auto -ffat-lto-objects,$(CFLAGS))
 LIBS     := -lurcu-qsbr -lm
 LIBS_SERVER := -lmicrohttpd -ljansson
 
-folder_objects = $(patsubst src/%.c,$(B)/obj/%.o,$(wildcard src/$(1)/*.c))
-ARCHIVES := $(foreach l,$(LAYERS),$(B)/$(l).a)
-LIBRARY_LAYERS := core os pack store
-LIBRARY_OBJECTS = $(foreach l,$(LIBRARY_LAYERS),$(call folder_objects,$(l)))
-
 all: $(B)/tarn $(B)/libtarn.a $(B)/libtarn.so
 
-# archives, lowest layer last on the link line
-reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword $(1)))
-ARCHIVES_LINK := $(strip $(call reverse,$(ARCHIVES)))
+# --- program and libraries ---
 
-$(B)/tarn: $(ARCHIVES)
-	$(CC) $(LDFLAGS) -o $@ $(ARCHIVES_LINK) $(LIBS_SERVER) $(LIBS)
+folder_objects = $(patsubst src/%.c,$(B)/obj/%.o,$(wildcard src/$(1)/*.c))
+LIBRARY_OBJECTS = $(foreach l,$(LIBRARY_LAYERS),$(call folder_objects,$(l)))
+# A folder's archive and those below it, highest first, as the linker wants them.
+archives = $(foreach l,$(1) $(LOWER_$(1)),$(B)/$(l).a)
 
-$(B)/libtarn.a: $(LIBRARY_OBJECTS)
+$(B)/tarn: $(call archives,cli)
+	$(CC) $(LDFLAGS) -o $@ $(call archives,cli) $(LIBS_SERVER) $(LIBS)
+
+# The static library is one relocatable object of finished machine code, so that any compiler's
+# linker takes it, with every name but tarn.h's made local, so that none can clash.
+$(B)/libtarn.o: $(LIBRARY_OBJECTS)
+	$(if $(LTO),$(CC) $(MODE) -r -nostdlib -flinker-output=nolto-rel,ld -r) -o $@.all $^
+	$(OBJCOPY) --localize-hidden $@.all $@
+	@rm -f $@.all
+
+$(B)/libtarn.a: $(B)/libtarn.o
 	@rm -f $@
 	$(AR) rcs $@ $^
 
 $(B)/libtarn.so: $(LIBRARY_OBJECTS)
-	$(CC) $(LDFLAGS) -shared -Wl,-soname,libtarn.so.0 -o $@ $^ $(LIBS)
+	$(CC) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL -o $@ $^ $(LIBS)
 
 define archive_rule
 $(B)/$(1).a: $(call folder_objects,$(1))
+	@mkdir -p $$(@D)
 	@rm -f $$@
 	$(AR) rcs $$@ $$^
 endef
@@ -77,32 +124,153 @@ $(B)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-# --- unit tests: test/unit/test_<folder>_<file>.c, linked with that folder and lower ones only ---
-TESTS := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
-layers_upto = $(if $(filter $(1),$(firstword $(2))),$(1),$(firstword $(2)) $(call layers_upto,$(1),$(wordlist 2,99,$(2))))
-test_folder = $(word 2,$(subst _, ,$(1)))
-test_archives = $(call reverse,$(foreach l,$(call layers_upto,$(call test_folder,$(1)),$(LAYERS)),$(B)/$(l).a))
-TESTLIB := $(patsubst test/lib/%.c,$(B)/testlib/%.o,$(wildcard test/lib/*.c))
+# --- unit and fault tests: test/{unit,fault}/test_<folder>_<what>.c, linked with that folder and
+# lower ones only, and with what test/lib/ offers ---
+
+UNIT_TESTS  := $(patsubst test/%.c,%,$(wildcard test/unit/test_*.c))
+FAULT_TESTS := $(patsubst test/%.c,%,$(wildcard test/fault/test_*.c))
+test_folder = $(word 2,$(subst _, ,$(notdir $(1))))
+TESTLIB_OBJECTS := $(patsubst test/lib/%.c,$(B)/testlib/%.o,$(wildcard test/lib/*.c))
 
 $(B)/testlib/%.o: test/lib/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Itest $(CFLAGS) -c -o $@ $<
+	$(CC) $(CPPFLAGS) -Itest $(CFLAGS_TEST) -c -o $@ $<
 
-define unit_rule
-$(B)/unit/$(1): test/unit/$(1).c $(TESTLIB) $(call test_archives,$(1))
+$(B)/testlib.a: $(TESTLIB_OBJECTS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+define test_rule
+$(B)/$(1): test/$(1).c $(B)/testlib.a $(call archives,$(call test_folder,$(1)))
 	@mkdir -p $$(@D)
-	$(CC) $(CPPFLAGS) -Itest $(CFLAGS) $(LDFLAGS) -o $$@ $$< $(TESTLIB) \
-	    $(call test_archives,$(1)) -lcmocka $(LIBS_SERVER) $(LIBS)
+	$(CC) $(CPPFLAGS) -Itest $(CFLAGS_TEST) $(LDFLAGS_TEST) -o $$@ $$< $(B)/testlib.a \
+	    $(call archives,$(call test_folder,$(1))) -lcmocka $(LIBS_SERVER) $(LIBS)
 endef
-$(foreach t,$(TESTS),$(eval $(call unit_rule,$(t))))
+$(foreach t,$(UNIT_TESTS) $(FAULT_TESTS),$(eval $(call test_rule,$(t))))
 
-unit-build: $(addprefix $(B)/unit/,$(TESTS))
+unit-build: $(addprefix $(B)/,$(UNIT_TESTS))
+fault-build: $(addprefix $(B)/,$(FAULT_TESTS))
 
 unit: unit-build
-	@for t in $(TESTS); do $(B)/unit/$$t || exit 1; done
+	@for t in $(UNIT_TESTS); do $(B)/$$t || exit 1; done
+
+fault: fault-build
+	@for t in $(FAULT_TESTS); do $(B)/$$t || exit 1; done
+
+# --- fuzzers: test/fuzz/fuzz_<name>.c with a corpus in test/fuzz/corpus/<name>/ and perhaps a
+# dictionary test/fuzz/<name>.dict. libFuzzer is clang's, so all is compiled once more ---
+
+FUZZERS := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
+FUZZ_LAYERS := $(filter-out server cli,$(LAYERS))
+FUZZ_FLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra \
+              -Wno-missing-field-initializers -fsanitize=address,undefined \
+              -fno-sanitize-recover=all -MMD -MP
+FUZZ_OBJECTS := $(foreach l,$(FUZZ_LAYERS),\
+                  $(patsubst src/%.c,$(B)/fuzz/obj/%.o,$(wildcard src/$(l)/*.c)))
+FUZZ_TESTLIB := $(patsubst test/lib/%.c,$(B)/fuzz/testlib/%.o,$(wildcard test/lib/*.c))
+FUZZ_SECONDS ?= 600
+
+$(B)/fuzz/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+
+$(B)/fuzz/testlib/%.o: test/lib/%.c
+	@mkdir -p $(@D)
+	$(CLANG) $(CPPFLAGS) -Itest $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+
+$(B)/fuzz/all.a: $(FUZZ_TESTLIB) $(FUZZ_OBJECTS)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(B)/fuzz/all.a
+	$(CLANG) $(CPPFLAGS) -Itest $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $< $(B)/fuzz/all.a \
+	    -lcmocka $(LIBS)
+
+fuzz-build: $(addprefix $(B)/fuzz/fuzz_,$(FUZZERS))
+
+# What is found goes to $(B)/fuzz/found/<name>/; a crash leaves $(B)/fuzz/<name>-crash-*.
+fuzz: fuzz-build
+	@for f in $(FUZZERS); do \
+	    mkdir -p $(B)/fuzz/found/$$f && \
+	    $(B)/fuzz/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -timeout=25 -rss_limit_mb=2048 \
+	        -print_final_stats=1 -verbosity=0 -artifact_prefix=$(B)/fuzz/$$f- \
+	        $$(test -f test/fuzz/$$f.dict && echo -dict=test/fuzz/$$f.dict) \
+	        $(B)/fuzz/found/$$f $$(test -d test/fuzz/corpus/$$f && echo test/fuzz/corpus/$$f) \
+	        || { echo "fuzzer $$f failed" >&2; exit 1; }; \
+	done
+
+fuzz-brief:
+	@$(MAKE) --no-print-directory fuzz B=$(B) FUZZ_SECONDS=5
+
+# --- benchmarks: each bench/<name>.c is a program of its own ---
+
+BENCHES := $(patsubst bench/%.c,%,$(wildcard bench/*.c))
+
+$(B)/bench/%: bench/%.c $(call archives,server)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Ibench $(CFLAGS) $(LDFLAGS) -o $@ $< $(call archives,server) \
+	    $(LIBS_SERVER) $(LIBS)
+
+bench: $(B)/tarn $(addprefix $(B)/bench/,$(BENCHES))
+
+# --- lint ---
+
+FORMATTED := $(wildcard src/*/*.[ch] include/*.h test/*/*.[ch] bench/*.[ch] examples/*.[ch])
+
+lint:
+	@script/lint-layers --self-test
+	@script/lint-layers
+	@if command -v clang-format >/dev/null; then \
+	    clang-format --dry-run -Werror $(FORMATTED); \
+	else \
+	    echo "lint: clang-format is not installed: formatting not checked" >&2; \
+	fi
+
+compile_commands.json: $(wildcard src/*/*.c test/*/*.c bench/*.c examples/*.c) Makefile
+	@{ echo '['; separator=''; for f in $(filter %.c,$^); do \
+	    printf '%s{"directory": "%s", "file": "%s", "command": "%s"}' "$$separator" \
+	        '$(CURDIR)' "$$f" "$(CC) $(CPPFLAGS) -Itest $(CFLAGS_TEST) -c $$f"; \
+	    separator=",$$(printf '\nx')"; separator="$${separator%x}"; \
+	done; echo; echo ']'; } > $@.new && mv $@.new $@
+
+# --- install ---
+
+define TARN_PC
+prefix=$(PREFIX)
+libdir=$(LIBDIR)
+includedir=$(INCLUDEDIR)
+
+Name: tarn
+Description: Key-value store as a library
+Version: $(VERSION)
+Requires.private: liburcu-qsbr
+Libs: -L$${libdir} -ltarn
+Libs.private: -pthread -lm
+Cflags: -I$${includedir}
+endef
+export TARN_PC
+
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR) \
+	    $(DESTDIR)$(MANDIR)/man1
+	install -m 755 $(B)/tarn $(DESTDIR)$(BINDIR)/tarn
+	install -m 644 $(B)/libtarn.a $(DESTDIR)$(LIBDIR)/libtarn.a
+	install -m 755 $(B)/libtarn.so $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libtarn.so
+	install -m 644 include/tarn.h $(DESTDIR)$(INCLUDEDIR)/tarn.h
+	printf '%s\n' "$$TARN_PC" > $(DESTDIR)$(LIBDIR)/pkgconfig/tarn.pc
+	$(B)/tarn help --man > $(DESTDIR)$(MANDIR)/man1/tarn.1
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/tarn $(DESTDIR)$(LIBDIR)/libtarn.a \
+	    $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/libtarn.so \
+	    $(DESTDIR)$(INCLUDEDIR)/tarn.h $(DESTDIR)$(LIBDIR)/pkgconfig/tarn.pc \
+	    $(DESTDIR)$(MANDIR)/man1/tarn.1
 
 clean:
-	rm -rf build build-address build-thread build-undefined build-debug
+	rm -rf build build-address build-thread build-undefined build-debug compile_commands.json
 
-.PHONY: all unit unit-build clean
+.PHONY: all unit unit-build fault fault-build fuzz fuzz-build fuzz-brief bench lint install \
+        uninstall clean
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
