@@ -39,7 +39,8 @@ struct os {
     int (*unlink)(const struct os *os, const char *path);
 
     /* Anonymous memory, zeroed, huge pages where the kernel grants them; only touched pages cost.
-     * The address is 2 MiB aligned when size >= 2 MiB. */
+     * The address is 2 MiB aligned when size >= 2 MiB. The page after the last one used is not
+     * accessible. size 0: -EINVAL. unmap takes the same size; address NULL does nothing. */
     int (*map)(const struct os *os, size_t size, void **ret_address);
     void (*unmap)(const struct os *os, void *address, size_t size);
 
@@ -74,8 +75,11 @@ int os_error(struct tarn_error *error, int negative_errno, const char *what, con
 int os_read_full(const struct os *os, int fd, void *data, size_t size, uint64_t offset);
 int os_write_full(const struct os *os, int fd, const void *data, size_t size, uint64_t offset);
 
-/* fsync the directory that holds `path`. */
+/* fsync the directory that holds `path`; a file system that knows no such thing is no failure. */
 int os_sync_parent(const struct os *os, const char *path);
+/* Its two halves, for a caller who wants all but the sync itself to fail before a rename. */
+int os_open_parent(const struct os *os, const char *path, int *ret_fd);
+int os_sync_directory(const struct os *os, int fd);
 
 /* Open for reading and make sure it is a regular file; a clear error for a missing file, a
  * directory, a device, no permission. */
