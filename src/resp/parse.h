@@ -12,7 +12,8 @@ struct resp_limits {
     size_t args_max;          /* arguments of one request */
     size_t arg_bytes_max;     /* one argument */
     size_t request_bytes_max; /* all bytes of one request, framing included */
-    size_t inline_bytes_max;  /* one inline line */
+    size_t inline_bytes_max;  /* one inline line, or one line that carries a length */
+    bool unauthenticated;     /* these are the limits before AUTH: the error texts say so */
 };
 
 /* One request: args[0] is the command's name. The views point into the input (for inline

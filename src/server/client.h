@@ -1,5 +1,6 @@
 /* A client: one RESP connection's state as commands see it. Owned by one worker; the fields that
- * other workers show (CLIENT LIST, INFO) are in `shown`, guarded by the worker's client mutex. */
+ * other workers show (CLIENT LIST) are guarded by the worker's client mutex or atomic; they lie in
+ * struct connection, which embeds this one. */
 #ifndef SERVER_CLIENT_H
 #define SERVER_CLIENT_H
 
@@ -25,14 +26,18 @@ struct client {
     enum client_reply_mode reply_mode;
     bool reply_skip_next;         /* CLIENT REPLY SKIP: for the command after this one */
     bool no_evict, no_touch;
-    char name[CLIENT_NAME_BYTES_MAX + 1];     /* change through client_set_name() */
-    char lib_name[CLIENT_NAME_BYTES_MAX + 1]; /* CLIENT SETINFO */
-    char lib_version[CLIENT_NAME_BYTES_MAX + 1];
+    /* Never NULL, "" when not set; change through client_set_name() and client_set_lib(). */
+    const char *name;
+    const char *lib_name, *lib_version;
     char address[64], local_address[64]; /* "127.0.0.1:1234" */
 };
 
 /* Reply with a value of the store. Small ones are copied into the output buffer; from 16 KiB on
  * the bytes are sent from the store itself (pinned until sent). */
 void client_reply_value(struct client *client, struct tarn_bytes value);
+
+/* Count key look-ups an ordinary command made itself (MGET, EXISTS ...), for keyspace_hits and
+ * keyspace_misses. Gathered reads are counted by the connection. */
+void client_count_lookups(struct client *client, uint64_t hits, uint64_t misses);
 
 #endif

@@ -77,8 +77,9 @@ unsigned server_thread_count(struct server *server);
 
 /* --- clients --- */
 
-void client_set_name(struct client *client, const char *name); /* takes the lock */
-void client_set_lib(struct client *client, const char *name, const char *version);
+/* Both copy, cut at CLIENT_NAME_BYTES_MAX and take the lock; "" unsets. Owner's thread only. */
+void client_set_name(struct client *client, const char *name);
+void client_set_lib(struct client *client, const char *name, const char *version); /* NULL: keep */
 
 /* One CLIENT LIST line per client, in id order, Redis's fields. id 0: all, else only that one. */
 void server_client_list(struct server *server, uint64_t id, struct buffer *out);
