@@ -1,0 +1,271 @@
+/* The arguments of the served commands, for COMMAND DOCS, redis-cli's hints and the HELP of
+ * containers. Each list ends with a row without a name. */
+#include "server/command_rows.h"
+
+#define END                                                                                        \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
+#define TOKEN(name_, token_)                                                                       \
+    {                                                                                              \
+        .name = (name_), .type = ARGUMENT_PURE_TOKEN, .token = (token_)                            \
+    }
+
+const struct command_argument arguments_key[] = {
+    {"key", ARGUMENT_KEY},
+    END,
+};
+
+const struct command_argument arguments_keys[] = {
+    {"key", ARGUMENT_KEY, .multiple = true},
+    END,
+};
+
+const struct command_argument arguments_range[] = {
+    {"key", ARGUMENT_KEY},
+    {"start", ARGUMENT_INTEGER},
+    {"end", ARGUMENT_INTEGER},
+    END,
+};
+
+const struct command_argument arguments_pattern[] = {
+    {"pattern", ARGUMENT_PATTERN},
+    END,
+};
+
+const struct command_argument arguments_scan[] = {
+    {"cursor", ARGUMENT_INTEGER},
+    {"pattern", ARGUMENT_PATTERN, .token = "MATCH", .optional = true},
+    {"count", ARGUMENT_INTEGER, .token = "COUNT", .optional = true},
+    {"type", ARGUMENT_STRING, .token = "TYPE", .optional = true},
+    END,
+};
+
+const struct command_argument arguments_memory_usage[] = {
+    {"key", ARGUMENT_KEY},
+    {"count", ARGUMENT_INTEGER, .token = "SAMPLES", .optional = true},
+    END,
+};
+
+/* --- connection --- */
+
+const struct command_argument arguments_ping[] = {
+    {"message", ARGUMENT_STRING, .optional = true},
+    END,
+};
+
+const struct command_argument arguments_echo[] = {
+    {"message", ARGUMENT_STRING},
+    END,
+};
+
+const struct command_argument arguments_select[] = {
+    {"index", ARGUMENT_INTEGER},
+    END,
+};
+
+static const struct command_argument hello_auth[] = {
+    {"username", ARGUMENT_STRING},
+    {"password", ARGUMENT_STRING},
+    END,
+};
+
+static const struct command_argument hello_parts[] = {
+    {"protover", ARGUMENT_INTEGER},
+    {"username_password", ARGUMENT_BLOCK, .token = "AUTH", .optional = true, .parts = hello_auth},
+    {"clientname", ARGUMENT_STRING, .token = "SETNAME", .optional = true},
+    END,
+};
+
+const struct command_argument arguments_hello[] = {
+    {"arguments", ARGUMENT_BLOCK, .optional = true, .parts = hello_parts},
+    END,
+};
+
+const struct command_argument arguments_auth[] = {
+    {"username", ARGUMENT_STRING, .optional = true},
+    {"password", ARGUMENT_STRING},
+    END,
+};
+
+/* --- CLIENT --- */
+
+const struct command_argument arguments_client_setname[] = {
+    {"connection-name", ARGUMENT_STRING},
+    END,
+};
+
+static const struct command_argument client_setinfo_parts[] = {
+    {"libname", ARGUMENT_STRING, .token = "LIB-NAME"},
+    {"libver", ARGUMENT_STRING, .token = "LIB-VER"},
+    END,
+};
+
+const struct command_argument arguments_client_setinfo[] = {
+    {"attr", ARGUMENT_ONEOF, .parts = client_setinfo_parts},
+    END,
+};
+
+static const struct command_argument client_types[] = {
+    TOKEN("normal", "NORMAL"),
+    TOKEN("master", "MASTER"),
+    TOKEN("replica", "REPLICA"),
+    TOKEN("pubsub", "PUBSUB"),
+    END,
+};
+
+static const struct command_argument client_ids[] = {
+    {"client-id", ARGUMENT_INTEGER, .multiple = true},
+    END,
+};
+
+const struct command_argument arguments_client_list[] = {
+    {"client-type", ARGUMENT_ONEOF, .token = "TYPE", .optional = true, .parts = client_types},
+    {"id", ARGUMENT_BLOCK, .token = "ID", .optional = true, .parts = client_ids},
+    END,
+};
+
+static const struct command_argument yes_no[] = {
+    TOKEN("yes", "YES"),
+    TOKEN("no", "NO"),
+    END,
+};
+
+static const struct command_argument client_kill_filters[] = {
+    {"client-id", ARGUMENT_INTEGER, .token = "ID", .optional = true},
+    {"client-type", ARGUMENT_ONEOF, .token = "TYPE", .optional = true, .parts = client_types},
+    {"username", ARGUMENT_STRING, .token = "USER", .optional = true},
+    {"ip:port", ARGUMENT_STRING, .token = "ADDR", .optional = true},
+    {"local-ip:port", ARGUMENT_STRING, .token = "LADDR", .optional = true},
+    {"skipme", ARGUMENT_ONEOF, .token = "SKIPME", .optional = true, .parts = yes_no},
+    {"maxage", ARGUMENT_INTEGER, .token = "MAXAGE", .optional = true},
+    END,
+};
+
+static const struct command_argument client_kill_forms[] = {
+    {"old-format", ARGUMENT_STRING},
+    {"new-format", ARGUMENT_ONEOF, .multiple = true, .parts = client_kill_filters},
+    END,
+};
+
+const struct command_argument arguments_client_kill[] = {
+    {"filter", ARGUMENT_ONEOF, .parts = client_kill_forms},
+    END,
+};
+
+static const struct command_argument on_off_skip[] = {
+    TOKEN("on", "ON"),
+    TOKEN("off", "OFF"),
+    TOKEN("skip", "SKIP"),
+    END,
+};
+
+const struct command_argument arguments_client_reply[] = {
+    {"action", ARGUMENT_ONEOF, .parts = on_off_skip},
+    END,
+};
+
+static const struct command_argument on_off[] = {
+    TOKEN("on", "ON"),
+    TOKEN("off", "OFF"),
+    END,
+};
+
+const struct command_argument arguments_on_off[] = {
+    {"enabled", ARGUMENT_ONEOF, .parts = on_off},
+    END,
+};
+
+/* --- COMMAND --- */
+
+const struct command_argument arguments_command_names[] = {
+    {"command-name", ARGUMENT_STRING, .optional = true, .multiple = true},
+    END,
+};
+
+static const struct command_argument command_list_filters[] = {
+    {"module-name", ARGUMENT_STRING, .token = "MODULE"},
+    {"category", ARGUMENT_STRING, .token = "ACLCAT"},
+    {"pattern", ARGUMENT_PATTERN, .token = "PATTERN"},
+    END,
+};
+
+const struct command_argument arguments_command_list[] = {
+    {"filterby", ARGUMENT_ONEOF, .token = "FILTERBY", .optional = true,
+     .parts = command_list_filters},
+    END,
+};
+
+const struct command_argument arguments_command_getkeys[] = {
+    {"command", ARGUMENT_STRING},
+    {"arg", ARGUMENT_STRING, .optional = true, .multiple = true},
+    END,
+};
+
+/* --- server --- */
+
+const struct command_argument arguments_config_get[] = {
+    {"parameter", ARGUMENT_STRING, .multiple = true},
+    END,
+};
+
+static const struct command_argument config_set_pair[] = {
+    {"parameter", ARGUMENT_STRING},
+    {"value", ARGUMENT_STRING},
+    END,
+};
+
+const struct command_argument arguments_config_set[] = {
+    {"data", ARGUMENT_BLOCK, .multiple = true, .parts = config_set_pair},
+    END,
+};
+
+const struct command_argument arguments_info[] = {
+    {"section", ARGUMENT_STRING, .optional = true, .multiple = true},
+    END,
+};
+
+const struct command_argument arguments_wait[] = {
+    {"numreplicas", ARGUMENT_INTEGER},
+    {"timeout", ARGUMENT_INTEGER},
+    END,
+};
+
+const struct command_argument arguments_lolwut[] = {
+    {"version", ARGUMENT_INTEGER, .token = "VERSION", .optional = true},
+    END,
+};
+
+static const struct command_argument shutdown_save[] = {
+    TOKEN("nosave", "NOSAVE"),
+    TOKEN("save", "SAVE"),
+    END,
+};
+
+const struct command_argument arguments_shutdown[] = {
+    {"save-selector", ARGUMENT_ONEOF, .optional = true, .parts = shutdown_save},
+    {"now", ARGUMENT_PURE_TOKEN, .token = "NOW", .optional = true},
+    {"force", ARGUMENT_PURE_TOKEN, .token = "FORCE", .optional = true},
+    {"abort", ARGUMENT_PURE_TOKEN, .token = "ABORT", .optional = true},
+    END,
+};
+
+const struct command_argument arguments_slowlog_get[] = {
+    {"count", ARGUMENT_INTEGER, .optional = true},
+    END,
+};
+
+const struct command_argument arguments_latency_histogram[] = {
+    {"command", ARGUMENT_STRING, .optional = true, .multiple = true},
+    END,
+};
+
+const struct command_argument arguments_latency_event[] = {
+    {"event", ARGUMENT_STRING},
+    END,
+};
+
+const struct command_argument arguments_latency_events[] = {
+    {"event", ARGUMENT_STRING, .optional = true, .multiple = true},
+    END,
+};

@@ -1,0 +1,148 @@
+/* What the parts of the command table share: the tables, the handlers their rows name, and small
+ * helpers of handlers. Private to command*.c and cmd_*.c (and their tests). */
+#ifndef SERVER_COMMAND_ROWS_H
+#define SERVER_COMMAND_ROWS_H
+
+#include <assert.h>
+
+#include "server/command.h"
+
+/* How many ids the rows of each table take, subcommands included, and how many of the served ones
+ * are top-level. The compiler checks each number where its table ends. */
+enum {
+    COMMAND_SERVED_IDS = 81,
+    COMMAND_REFUSED_IDS = 201,
+    COMMAND_SERVED_COUNT = 36,
+};
+
+extern const struct command command_served[COMMAND_SERVED_COUNT]; /* sorted by name */
+extern const struct command command_refused[COMMAND_REFUSED_IDS]; /* sorted by name */
+
+/* --- helpers of handlers --- */
+
+/* Does argument `index` exist and equal `word`, ASCII case ignored? */
+bool command_arg_is(const struct resp_request *request, size_t index, const char *word);
+
+void command_reply_syntax_error(struct client *client);
+void command_reply_not_integer(struct client *client); /* "value is not an integer ..." */
+/* "unknown subcommand 'x'. Try CONTAINER HELP." and "wrong number of arguments ..." */
+void command_reply_unknown_subcommand(struct client *client, const struct resp_request *request);
+void command_reply_arity(struct client *client, const char *full_name);
+
+/* args[index] as an integer; false after having answered that it is none. */
+bool command_arg_int(struct client *client, const struct resp_request *request, size_t index,
+                     int64_t *ret_value);
+
+/* A "+line" reply; the line may come from anywhere, CR and LF in it are blanked. */
+void command_reply_status(struct client *client, struct tarn_bytes line);
+
+/* A reply of n elements where n is known only after writing them: remember out->size at the
+ * start, append the elements, then put the header before them. */
+void command_insert_array_header(struct client *client, size_t start, size_t count);
+
+/* Is the client allowed in: authenticated, or no password set? */
+bool command_client_is_authenticated(struct client *client);
+
+/* COMMAND HELP-like text of a container, made from its rows. */
+void cmd_help(struct client *client, const struct resp_request *request);
+/* "FOO <bar> [BAZ qux]": the arguments of one command, as its help shows them. */
+void command_append_synopsis(const struct command *command, struct buffer *out);
+
+/* --- handlers: cmd_string.c --- */
+void cmd_get(struct client *client, const struct resp_request *request, struct tarn_bytes value);
+void cmd_strlen(struct client *client, const struct resp_request *request, struct tarn_bytes value);
+void cmd_getrange(struct client *client, const struct resp_request *request,
+                  struct tarn_bytes value);
+void cmd_mget(struct client *client, const struct resp_request *request);
+
+/* --- cmd_keyspace.c --- */
+void cmd_type(struct client *client, const struct resp_request *request, struct tarn_bytes value);
+void cmd_ttl(struct client *client, const struct resp_request *request, struct tarn_bytes value);
+void cmd_exists(struct client *client, const struct resp_request *request);
+void cmd_dbsize(struct client *client, const struct resp_request *request);
+void cmd_randomkey(struct client *client, const struct resp_request *request);
+void cmd_scan(struct client *client, const struct resp_request *request);
+void cmd_keys(struct client *client, const struct resp_request *request);
+
+/* --- cmd_object.c: OBJECT and MEMORY --- */
+void cmd_object_encoding(struct client *client, const struct resp_request *request);
+void cmd_object_freq(struct client *client, const struct resp_request *request);
+void cmd_object_idletime(struct client *client, const struct resp_request *request);
+void cmd_object_refcount(struct client *client, const struct resp_request *request);
+void cmd_memory_usage(struct client *client, const struct resp_request *request);
+void cmd_memory_doctor(struct client *client, const struct resp_request *request);
+void cmd_memory_stats(struct client *client, const struct resp_request *request);
+void cmd_memory_purge(struct client *client, const struct resp_request *request);
+void cmd_memory_malloc_stats(struct client *client, const struct resp_request *request);
+
+/* --- cmd_connection.c --- */
+void cmd_ping(struct client *client, const struct resp_request *request);
+void cmd_echo(struct client *client, const struct resp_request *request);
+void cmd_quit(struct client *client, const struct resp_request *request);
+void cmd_reset(struct client *client, const struct resp_request *request);
+void cmd_select(struct client *client, const struct resp_request *request);
+void cmd_hello(struct client *client, const struct resp_request *request);
+void cmd_auth(struct client *client, const struct resp_request *request);
+
+/* --- cmd_client.c --- */
+void cmd_client_id(struct client *client, const struct resp_request *request);
+void cmd_client_setname(struct client *client, const struct resp_request *request);
+void cmd_client_getname(struct client *client, const struct resp_request *request);
+void cmd_client_setinfo(struct client *client, const struct resp_request *request);
+void cmd_client_info(struct client *client, const struct resp_request *request);
+void cmd_client_list(struct client *client, const struct resp_request *request);
+void cmd_client_kill(struct client *client, const struct resp_request *request);
+void cmd_client_reply(struct client *client, const struct resp_request *request);
+void cmd_client_no_evict(struct client *client, const struct resp_request *request);
+void cmd_client_no_touch(struct client *client, const struct resp_request *request);
+/* NULL if `name` may be a client's name, else the error's text. */
+const char *cmd_client_name_problem(struct tarn_bytes name);
+
+/* --- cmd_command.c --- */
+void cmd_command(struct client *client, const struct resp_request *request);
+void cmd_command_count(struct client *client, const struct resp_request *request);
+void cmd_command_info(struct client *client, const struct resp_request *request);
+void cmd_command_docs(struct client *client, const struct resp_request *request);
+void cmd_command_list(struct client *client, const struct resp_request *request);
+void cmd_command_getkeys(struct client *client, const struct resp_request *request);
+void cmd_command_getkeysandflags(struct client *client, const struct resp_request *request);
+
+/* --- cmd_config.c --- */
+void cmd_config_get(struct client *client, const struct resp_request *request);
+void cmd_config_set(struct client *client, const struct resp_request *request);
+void cmd_config_resetstat(struct client *client, const struct resp_request *request);
+void cmd_config_rewrite(struct client *client, const struct resp_request *request);
+/* Does CONFIG SET of this name carry a password? */
+bool cmd_config_name_is_secret(struct tarn_bytes name);
+
+/* --- cmd_server.c --- */
+void cmd_info(struct client *client, const struct resp_request *request);
+void cmd_time(struct client *client, const struct resp_request *request);
+void cmd_wait(struct client *client, const struct resp_request *request);
+void cmd_lolwut(struct client *client, const struct resp_request *request);
+void cmd_shutdown(struct client *client, const struct resp_request *request);
+void cmd_reload(struct client *client, const struct resp_request *request);
+
+/* --- cmd_monitor.c: SLOWLOG and LATENCY --- */
+void cmd_slowlog_get(struct client *client, const struct resp_request *request);
+void cmd_slowlog_len(struct client *client, const struct resp_request *request);
+void cmd_slowlog_reset(struct client *client, const struct resp_request *request);
+void cmd_latency_histogram(struct client *client, const struct resp_request *request);
+void cmd_latency_latest(struct client *client, const struct resp_request *request);
+void cmd_latency_history(struct client *client, const struct resp_request *request);
+void cmd_latency_reset(struct client *client, const struct resp_request *request);
+void cmd_latency_doctor(struct client *client, const struct resp_request *request);
+void cmd_latency_graph(struct client *client, const struct resp_request *request);
+
+/* --- arguments, for COMMAND DOCS: command_arguments.c --- */
+extern const struct command_argument arguments_key[], arguments_keys[], arguments_range[],
+    arguments_pattern[], arguments_scan[], arguments_memory_usage[], arguments_ping[],
+    arguments_echo[], arguments_select[], arguments_hello[], arguments_auth[],
+    arguments_client_setname[], arguments_client_setinfo[], arguments_client_list[],
+    arguments_client_kill[], arguments_client_reply[], arguments_on_off[],
+    arguments_command_names[], arguments_command_list[], arguments_command_getkeys[],
+    arguments_config_get[], arguments_config_set[], arguments_info[], arguments_wait[],
+    arguments_lolwut[], arguments_shutdown[], arguments_slowlog_get[],
+    arguments_latency_histogram[], arguments_latency_event[], arguments_latency_events[];
+
+#endif
