@@ -10,10 +10,10 @@
 
 struct buffer {
     unsigned char *data;
-    size_t size;       /* bytes in use */
-    size_t capacity;   /* bytes allocated */
-    size_t size_max;   /* bound on size; 0 means none */
-    bool failed;       /* an append was refused */
+    size_t size;     /* bytes in use */
+    size_t capacity; /* bytes allocated */
+    size_t size_max; /* bound on size; 0 means none */
+    bool failed;     /* an append was refused */
 };
 
 /* A zeroed struct is an empty buffer without a bound. */
@@ -29,8 +29,7 @@ void buffer_append_text(struct buffer *b, const char *text);
 void buffer_append_byte(struct buffer *b, unsigned char byte);
 void buffer_append_int(struct buffer *b, int64_t value);
 void buffer_append_uint(struct buffer *b, uint64_t value);
-void buffer_printf(struct buffer *b, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void buffer_printf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Printable ASCII as it is, everything else as \xHH, \n, \r, \t, \\ and \": for log lines. */
 void buffer_append_escaped(struct buffer *b, struct tarn_bytes bytes);
 

@@ -7,8 +7,12 @@
 
 #include "core/bytes.h"
 
-/* Does the whole text match? Bytes, not characters. Same answers as Redis 7's
- * stringmatchlen(), malformed classes included. */
+/* Does the whole text match? Bytes, not characters. Same answers as Redis 7's KEYS and SCAN,
+ * malformed classes included: stringmatchlen(), and "*" matches the empty text too. */
 bool glob_match(struct tarn_bytes pattern, struct tarn_bytes text, bool ignore_case);
+
+/* The same, telling how many pattern bytes were looked at: at most about pattern x text. */
+bool glob_match_counted(struct tarn_bytes pattern, struct tarn_bytes text, bool ignore_case,
+                        uint64_t *ret_steps);
 
 #endif

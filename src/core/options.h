@@ -24,13 +24,13 @@ struct option_range {
 };
 
 enum {
-    OPTION_LIVE = 1,   /* may be changed while running (CONFIG SET) */
-    OPTION_HIDDEN = 2, /* known to CONFIG GET only (names other servers use); not in --help */
+    OPTION_LIVE = 1,      /* may be changed while running (CONFIG SET) */
+    OPTION_HIDDEN = 2,    /* known to CONFIG GET only (names other servers use); not in --help */
     OPTION_ONLY_FLAG = 4, /* not allowed in a configuration file */
 };
 
 struct option {
-    const char *name;         /* "http-port"; the flag is --http-port */
+    const char *name; /* "http-port"; the flag is --http-port */
     enum option_type type;
     size_t offset;            /* of the field in the caller's struct */
     const char *fallback;     /* default, as a user would write it; NULL: "no", 0 or "" by type */

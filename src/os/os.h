@@ -19,8 +19,8 @@ enum os_file_kind { OS_FILE_REGULAR, OS_FILE_DIRECTORY, OS_FILE_OTHER };
 
 struct os_file_info {
     enum os_file_kind kind;
-    uint64_t size;     /* bytes */
-    int64_t mtime_ns;  /* modification time, ns since 1970 */
+    uint64_t size;    /* bytes */
+    int64_t mtime_ns; /* modification time, ns since 1970 */
     uint64_t device, inode;
 };
 
@@ -34,7 +34,7 @@ struct os {
                    size_t *ret_size);
     int (*write_at)(const struct os *os, int fd, const void *data, size_t size, uint64_t offset,
                     size_t *ret_size);
-    int (*sync)(const struct os *os, int fd);                      /* fsync(2) */
+    int (*sync)(const struct os *os, int fd); /* fsync(2) */
     int (*rename)(const struct os *os, const char *from, const char *to);
     int (*unlink)(const struct os *os, const char *path);
 
@@ -87,9 +87,9 @@ int os_open_data(const struct os *os, const char *path, int *ret_fd, struct os_f
                  struct tarn_error *error);
 
 /* Figures of this process and machine (not effects; never fail: 0 when unknown). */
-unsigned os_core_count(void);        /* CPUs this process may run on, at least 1 */
-uint64_t os_memory_total(void);      /* of the machine or the cgroup, bytes */
-uint64_t os_memory_resident(void);   /* of this process, bytes */
+unsigned os_core_count(void);      /* CPUs this process may run on, at least 1 */
+uint64_t os_memory_total(void);    /* of the machine or the cgroup, bytes */
+uint64_t os_memory_resident(void); /* of this process, bytes */
 void os_cpu_time_us(uint64_t *ret_user, uint64_t *ret_system);
 
 #endif

@@ -9,10 +9,10 @@
 
 struct publish {
     const struct os *os;
-    char *path;       /* final name */
-    char *path_temp;  /* path + ".tmp." + random hex */
-    int fd;           /* -1 when not open */
-    uint64_t offset;  /* bytes written so far; appends go here */
+    char *path;      /* final name */
+    char *path_temp; /* path + ".tmp." + random hex */
+    int fd;          /* -1 when not open */
+    uint64_t offset; /* bytes written so far; appends go here */
 };
 
 /* Create the temporary file beside `path`. Leftovers of a crashed attempt are never reused. */
