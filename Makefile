@@ -203,20 +203,13 @@ fuzz: fuzz-build
 fuzz-brief:
 	@$(MAKE) --no-print-directory fuzz B=$(B) FUZZ_SECONDS=5
 
-# --- benchmarks: each bench/<name>.c is a program of its own ---
+# --- benchmarks ---
 
-BENCHES := $(patsubst bench/%.c,%,$(wildcard bench/*.c))
-
-$(B)/bench/%: bench/%.c $(call archives,server)
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Ibench $(CFLAGS) $(LDFLAGS) -o $@ $< $(call archives,server) \
-	    $(LIBS_SERVER) $(LIBS)
-
-bench: $(B)/tarn $(addprefix $(B)/bench/,$(BENCHES))
+include bench/bench.mk
 
 # --- lint ---
 
-FORMATTED := $(wildcard src/*/*.[ch] include/*.h test/*/*.[ch] bench/*.[ch] examples/*.[ch])
+FORMATTED := $(wildcard src/*/*.[ch] include/*.h test/*/*.[ch] bench/*.[ch] bench/*/*.[ch] examples/*.[ch])
 
 lint:
 	@script/lint-layers --self-test
