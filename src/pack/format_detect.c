@@ -9,8 +9,9 @@
  *   as long as the one before. The best average per record wins.
  * - A reading that fails but had a high score blocks weaker ones: a truncated u32 file is an
  *   error, not an odd varint file.
- * - Text with text's bytes is text, unless a binary reading has keys without any blank while
- *   blanks occur elsewhere (in a text file they would fall into such keys too).
+ * - What reads as text is text, unless a binary reading has keys without any blank while blanks
+ *   occur elsewhere (in a text file they would fall into such keys too), or control bytes speak
+ *   against text and a binary reading ends exactly at the file's end.
  *
  * Deterministic: a function of the prefix and the file's size only. One thread, no state. */
 #include "pack/format.h"
@@ -32,7 +33,7 @@ struct reading {
     struct tarn_format format;
     bool fits;
     bool exact;                  /* fits, and the prefix is the whole file */
-    bool keys_clean;             /* no byte <= 0x20 in any whole record's key */
+    bool keys_clean;             /* no byte <= 0x20 in any key */
     enum format_outcome outcome; /* why it ended, if it does not fit */
     uint64_t offset, records;    /* where it ended; whole records before */
     int64_t score;
@@ -107,11 +108,16 @@ static void score_record(struct reading *reading, const unsigned char *p, uint64
     *key_size_before = key_size;
 }
 
-static bool has_blank(struct tarn_bytes bytes)
+/* Is there a blank in the key of the record at p, as far as the key is there? */
+static bool key_has_blank(const struct tarn_format *format, const unsigned char *p, uint64_t left)
 {
-    const unsigned char *p = bytes.data;
-    for (size_t i = 0; i < bytes.size; i++)
-        if (p[i] <= ' ')
+    uint64_t key_size;
+    int field = size_field(format, p, left, &key_size);
+    if (field <= 0)
+        return false;
+    left -= (uint64_t)field;
+    for (uint64_t i = 0; i < key_size && i < left; i++)
+        if (p[(uint64_t)field + i] <= ' ')
             return true;
     return false;
 }
@@ -129,13 +135,14 @@ static void read_binary(struct reading *reading, struct tarn_bytes prefix, uint6
         score_record(reading, data + offset, left, &key_size_before);
         enum format_outcome outcome =
             format_parse(&reading->format, prefix, offset, whole, &record);
+        if ((outcome == FORMAT_OK || outcome == FORMAT_INCOMPLETE) && reading->keys_clean)
+            reading->keys_clean = !key_has_blank(&reading->format, data + offset, left);
         if (outcome != FORMAT_OK) {
             reading->outcome = outcome;
             reading->fits = outcome == FORMAT_INCOMPLETE && !whole &&
                             tail_fits(&reading->format, data + offset, left, file_bytes - offset);
             break;
         }
-        reading->keys_clean = reading->keys_clean && !has_blank(record.key);
         reading->records++;
         offset += record.size;
     }
@@ -165,8 +172,9 @@ static void read_text(struct reading *reading, struct tarn_bytes prefix, uint64_
 
 /* What bytes there are. */
 struct census {
-    uint64_t nuls, controls,
-        blanks; /* controls: below 0x20 but tab, newline, CR; blanks: <= 0x20 */
+    uint64_t nuls;
+    uint64_t controls; /* below 0x20, without tab, newline and carriage return */
+    uint64_t blanks;   /* up to 0x20 */
 };
 
 static struct census count_bytes(struct tarn_bytes prefix)
@@ -190,17 +198,21 @@ static bool scores_better(const struct reading *a, const struct reading *b)
     return a->score * b_scored > b->score * a_scored;
 }
 
-/* The best reading of those that fit (or, fits false, of those that do not); NULL if none. */
-static const struct reading *best_of(const struct reading *readings, bool fits, bool keys_clean)
+/* Without a NUL byte the file may be text, good or bad, and every ASCII text reads as varint:
+ * then a binary reading must explain where the blanks are, or end exactly at the file's end. */
+static bool credible(const struct reading *reading, const struct census *census)
+{
+    return reading->fits &&
+           (census->nuls > 0 || reading->keys_clean || (reading->exact && census->controls > 0));
+}
+
+/* The best credible reading that fits; NULL if none. */
+static const struct reading *best_of(const struct reading *readings, const struct census *census)
 {
     const struct reading *best = NULL;
-    for (size_t i = 0; i < CANDIDATES_COUNT; i++) {
-        const struct reading *reading = &readings[i];
-        if (reading->fits != fits || (keys_clean && !reading->keys_clean))
-            continue;
-        if (!best || scores_better(reading, best))
-            best = reading;
-    }
+    for (size_t i = 0; i < CANDIDATES_COUNT; i++)
+        if (credible(&readings[i], census) && (!best || scores_better(&readings[i], best)))
+            best = &readings[i];
     return best;
 }
 
@@ -223,7 +235,7 @@ static const struct reading *blocking(const struct reading *readings, const stru
 static const struct reading *stronger_than_text(const struct reading *readings,
                                                 const struct census *census)
 {
-    const struct reading *best = best_of(readings, true, true);
+    const struct reading *best = best_of(readings, census);
     if (best && best->records > 0 && (best->exact || census->blanks >= BLANKS_CREDIBLE))
         return best;
     if (census->controls == 0)
@@ -253,6 +265,10 @@ static const struct reading *nearest(const struct reading *readings, const struc
 
 static int detect_error(const struct reading *reading, struct tarn_error *error)
 {
+    if (reading->outcome == FORMAT_OK)
+        return error_set(error, TARN_CORRUPT,
+                         "cannot tell the format: lines of text, but with NUL bytes (choose with "
+                         "--format)");
     char nearest_text[64], described[64];
     struct tarn_error place;
     snprintf(nearest_text, sizeof nearest_text, "%s", format_describe(&reading->format, described));
@@ -271,6 +287,7 @@ int format_detect(struct tarn_bytes prefix, uint64_t file_bytes, struct tarn_for
     if (prefix.size > file_bytes) /* the file shrank since */
         file_bytes = prefix.size;
     read_text(&text, prefix, file_bytes);
+    text.fits = text.fits && census.nuls == 0;
     if (prefix.size == 0) {
         *ret_format = text.format;
         return TARN_OK;
@@ -281,13 +298,13 @@ int format_detect(struct tarn_bytes prefix, uint64_t file_bytes, struct tarn_for
     }
 
     const struct reading *best;
-    if (text.fits && census.nuls == 0) {
+    if (text.fits) {
         best = stronger_than_text(readings, &census);
         if (!best)
             best = &text;
     } else {
-        best = best_of(readings, true, false);
-        const struct reading *blocker = blocking(readings, best);
+        best = best_of(readings, &census);
+        const struct reading *blocker = census.controls > 0 ? blocking(readings, best) : NULL;
         if (blocker)
             best = blocker;
         if (!best)
