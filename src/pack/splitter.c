@@ -1,0 +1,185 @@
+/* See splitter.h.
+ *
+ * Invariants, under the lock: (1) chunk_offset <= walk_offset <= read_bytes <= size. (2) Records
+ * between chunk_offset and walk_offset are whole. (3) read_bytes is a multiple of the block size
+ * or the file's size; the checksums of all blocks before it are set. (4) carry holds exactly the
+ * bytes chunk_offset..read_bytes of a file source and is empty for a memory source.
+ * Failure: any error is sticky, so that no thread goes on with a later part. */
+#include "pack/splitter.h"
+
+#include <errno.h>
+
+#include "core/assert.h"
+#include "core/hash.h"
+
+int source_read(const struct source *source, uint64_t offset, size_t size, struct buffer *buffer,
+                struct tarn_bytes *ret_view, struct tarn_error *error)
+{
+    ASSERT(offset <= source->size && size <= source->size - offset);
+    if (source->memory.data != NULL) {
+        *ret_view = (struct tarn_bytes){(const char *)source->memory.data + offset, size};
+        return TARN_OK;
+    }
+    buffer_clear(buffer);
+    if (!buffer_reserve(buffer, size))
+        return error_set(error, TARN_NOMEM, "%s: out of memory reading %zu bytes", source->path,
+                         size);
+    int result = os_read_full(source->os, source->fd, buffer->data, size, offset);
+    if (result == -ENODATA)
+        return error_set_at(error, TARN_STALE, offset, UINT64_MAX,
+                            "%s: got shorter while it was read", source->path);
+    if (result < 0)
+        return os_error(error, result, "cannot read", source->path);
+    buffer->size = size;
+    *ret_view = buffer_view(buffer);
+    return TARN_OK;
+}
+
+uint64_t sync_block_count(const struct tarn_format *format, uint64_t data_bytes)
+{
+    if (format->kind == TARN_FORMAT_TEXT)
+        return 0;
+    return (data_bytes + SYNC_BLOCK_BYTES - 1) / SYNC_BLOCK_BYTES;
+}
+
+void splitter_init(struct splitter *s, const struct source *source,
+                   const struct tarn_format *format, uint64_t *checksums, unsigned char *sync)
+{
+    *s =
+        (struct splitter){.source = source, .format = format, .checksums = checksums, .sync = sync};
+    pthread_mutex_init(&s->lock, NULL);
+    if (sync != NULL)
+        memset(sync, SYNC_NONE, sync_block_count(format, source->size));
+}
+
+void splitter_done(struct splitter *s)
+{
+    buffer_done(&s->carry);
+    pthread_mutex_destroy(&s->lock);
+}
+
+/* Read and checksum one more block. */
+static int read_block_locked(struct splitter *s, struct tarn_error *error)
+{
+    const struct source *source = s->source;
+    uint64_t left = source->size - s->read_bytes;
+    size_t size = left < CHECKSUM_BLOCK_BYTES ? (size_t)left : CHECKSUM_BLOCK_BYTES;
+    const void *block;
+    if (source->memory.data != NULL) {
+        block = (const char *)source->memory.data + s->read_bytes;
+    } else {
+        if (!buffer_reserve(&s->carry, size))
+            return error_set(error, TARN_NOMEM, "%s: out of memory for a record of over %zu bytes",
+                             source->path, s->carry.size);
+        block = s->carry.data + s->carry.size;
+        int result = os_read_full(source->os, source->fd, s->carry.data + s->carry.size, size,
+                                  s->read_bytes);
+        if (result == -ENODATA)
+            return error_set_at(error, TARN_STALE, s->read_bytes, UINT64_MAX,
+                                "%s: got shorter while it was read", source->path);
+        if (result < 0)
+            return os_error(error, result, "cannot read", source->path);
+        s->carry.size += size;
+    }
+    s->checksums[s->read_bytes >> CHECKSUM_BLOCK_BYTES_LOG2] = hash_checksum(block, size, 0);
+    s->read_bytes += size;
+    return TARN_OK;
+}
+
+/* The bytes chunk_offset..read_bytes. */
+static struct tarn_bytes unread_locked(const struct splitter *s)
+{
+    size_t size = (size_t)(s->read_bytes - s->chunk_offset);
+    if (s->source->memory.data == NULL)
+        return (struct tarn_bytes){s->carry.data, size};
+    return (struct tarn_bytes){(const char *)s->source->memory.data + s->chunk_offset, size};
+}
+
+/* Move walk_offset over the whole records now in view. */
+static int walk_locked(struct splitter *s)
+{
+    struct tarn_bytes view = unread_locked(s);
+    bool at_end = s->read_bytes == s->source->size;
+    if (s->format->kind == TARN_FORMAT_TEXT) {
+        /* Only the end matters here; the lines are checked by whoever parses them. */
+        size_t known = (size_t)(s->walk_offset - s->chunk_offset);
+        const char *start = (const char *)view.data + known;
+        const char *newline = memrchr(start, '\n', view.size - known);
+        if (at_end)
+            s->walk_offset = s->read_bytes;
+        else if (newline != NULL)
+            s->walk_offset += (uint64_t)(newline + 1 - start);
+        else if (view.size > TARN_KEY_BYTES_MAX + TARN_VALUE_BYTES_MAX + 2)
+            return TARN_TOOBIG;
+        return TARN_OK;
+    }
+    while (s->walk_offset < s->read_bytes) {
+        struct record record;
+        enum format_outcome outcome =
+            format_parse(s->format, view, s->walk_offset - s->chunk_offset, at_end, &record);
+        if (outcome == FORMAT_INCOMPLETE && !at_end)
+            return TARN_OK;
+        if (outcome != FORMAT_OK)
+            return TARN_CORRUPT;
+        unsigned char *entry = &s->sync[s->walk_offset / SYNC_BLOCK_BYTES];
+        if (*entry == SYNC_NONE)
+            *entry = (unsigned char)(s->walk_offset % SYNC_BLOCK_BYTES);
+        s->walk_offset += record.size;
+    }
+    return TARN_OK;
+}
+
+/* Hand out chunk_offset..walk_offset. A file source's buffer goes with it; what is behind the last
+ * whole record is copied into the next one. */
+static int hand_out_locked(struct splitter *s, struct chunk *chunk, struct tarn_error *error)
+{
+    size_t size = (size_t)(s->walk_offset - s->chunk_offset);
+    struct tarn_bytes view = unread_locked(s);
+    if (s->source->memory.data == NULL) {
+        struct buffer next = chunk->buffer;
+        buffer_clear(&next);
+        buffer_append(&next, (const char *)view.data + size, view.size - size);
+        if (next.failed) {
+            chunk->buffer = next;
+            return error_set(error, TARN_NOMEM, "%s: out of memory", s->source->path);
+        }
+        chunk->buffer = s->carry;
+        s->carry = next;
+    }
+    chunk->data = (struct tarn_bytes){view.data, size};
+    chunk->offset = s->chunk_offset;
+    s->chunk_offset = s->walk_offset;
+    return TARN_OK;
+}
+
+static int next_locked(struct splitter *s, struct chunk *chunk, struct tarn_error *error)
+{
+    while (s->walk_offset == s->chunk_offset) {
+        if (s->read_bytes == s->source->size)
+            return TARN_NOTFOUND;
+        int status = read_block_locked(s, error);
+        if (status != TARN_OK)
+            return status;
+        status = walk_locked(s);
+        /* Records before a bad one need not be handed out: nothing is served. */
+        if (status != TARN_OK) {
+            s->bad_record = true;
+            return error_set(error, status, "%s: bad record", s->source->path);
+        }
+    }
+    return hand_out_locked(s, chunk, error);
+}
+
+int splitter_next(struct splitter *s, struct chunk *chunk, struct tarn_error *error)
+{
+    pthread_mutex_lock(&s->lock);
+    int status = s->status;
+    if (status == TARN_OK) {
+        status = next_locked(s, chunk, error);
+        s->status = status;
+    } else if (status < 0) {
+        error_set(error, status, "%s: another part failed", s->source->path);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
