@@ -40,4 +40,9 @@ void client_reply_value(struct client *client, struct tarn_bytes value);
  * keyspace_misses. Gathered reads are counted by the connection. */
 void client_count_lookups(struct client *client, uint64_t hits, uint64_t misses);
 
+/* RELOAD: start a reload. The client's later requests wait, while the worker serves others, until
+ * it is done; then the worker answers +OK, or -ERR and the reason. If a reload is under way
+ * already, answers an error at once. */
+void client_reload(struct client *client);
+
 #endif

@@ -13,6 +13,7 @@ enum {
     COMMAND_SERVED_IDS = 81,
     COMMAND_REFUSED_IDS = 201,
     COMMAND_SERVED_COUNT = 36,
+    COMMAND_GET_ROW = 8, /* where GET stands in the served table */
 };
 
 extern const struct command command_served[COMMAND_SERVED_COUNT]; /* sorted by name */
@@ -36,9 +37,11 @@ bool command_arg_int(struct client *client, const struct resp_request *request, 
 /* A "+line" reply; the line may come from anywhere, CR and LF in it are blanked. */
 void command_reply_status(struct client *client, struct tarn_bytes line);
 
-/* A reply of n elements where n is known only after writing them: remember out->size at the
- * start, append the elements, then put the header before them. */
-void command_insert_array_header(struct client *client, size_t start, size_t count);
+/* Put printf-style text (at most 127 bytes) before what was written since out->size was `start`:
+ * for an array whose length is known only after its elements. They must be plain bytes, not
+ * values from client_reply_value(). */
+void command_insert(struct client *client, size_t start, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Is the client allowed in: authenticated, or no password set? */
 bool command_client_is_authenticated(struct client *client);

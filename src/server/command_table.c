@@ -394,6 +394,7 @@ const struct command command_served[COMMAND_SERVED_COUNT] = {
      .group = "generic", .since = "7.0.0", .complexity = "O(1)",
      .summary = "When a key expires, in seconds since 1970: -1, never",
      .arguments = arguments_key},
+    [COMMAND_GET_ROW] =
     {NAME("get"),
      .read = cmd_get, .arity = 2, .flags = READONLY | FAST | ACCESS,
      ONE_KEY,

@@ -22,6 +22,9 @@ TARN_MUST int server_open(const struct os *os, struct config *config, const char
 /* Serve until told to stop: SIGTERM/SIGINT stop, SIGHUP reloads. */
 TARN_MUST int server_run(struct server *server, struct tarn_error *error);
 void server_close(struct server *server);
+/* Begin a graceful stop, as SIGTERM does: server_run() returns when the replies are out. Any
+ * thread. */
+void server_stop(struct server *server);
 
 /* --- what commands, HTTP and metrics may ask; any thread unless said otherwise --- */
 

@@ -1,0 +1,207 @@
+/* Commands on keys: EXISTS, TOUCH, TYPE, the TTL family, DBSIZE, RANDOMKEY, SCAN and KEYS.
+ *
+ * Every key of an immutable data set is a string and never expires. SCAN and KEYS write the keys
+ * into the reply as they meet them and put the array's header before them at the end.
+ *
+ * Bounds: a SCAN visits at most SCAN_COUNT_MAX records and stops soon after SCAN_BYTES_MAX bytes
+ * of reply, whatever COUNT asks; KEYS visits everything, but a reply over the client's output
+ * limit becomes an error instead of memory. */
+#include "core/glob.h"
+#include "core/number.h"
+#include "server/command_rows.h"
+#include "server/server.h"
+
+enum {
+    BATCH = 64,                /* keys looked up at once */
+    SCAN_STEP = 256,           /* records between two looks at the bounds */
+    SCAN_COUNT_MAX = 100000,   /* some milliseconds of one worker */
+    SCAN_BYTES_MAX = 16 << 20, /* and SCAN_STEP keys of 64 KiB more */
+};
+
+void cmd_type(struct client *client, const struct resp_request *request, struct tarn_bytes value)
+{
+    (void)request;
+    reply_simple(&client->reply, value.data != NULL ? "string" : "none");
+}
+
+/* TTL, PTTL, EXPIRETIME, PEXPIRETIME: no key ever expires. */
+void cmd_ttl(struct client *client, const struct resp_request *request, struct tarn_bytes value)
+{
+    (void)request;
+    reply_int(&client->reply, value.data != NULL ? -1 : -2);
+}
+
+/* EXISTS and TOUCH: a key named twice counts twice. */
+void cmd_exists(struct client *client, const struct resp_request *request)
+{
+    struct tarn_bytes values[BATCH];
+    const size_t keys_count = request->count - 1;
+    size_t found_total = 0;
+    for (size_t i = 0; i < keys_count; i += BATCH) {
+        size_t count = keys_count - i < BATCH ? keys_count - i : BATCH;
+        found_total += tarn_get_many(client->session, request->args + 1 + i, count, values);
+    }
+    client_count_lookups(client, found_total, keys_count - found_total);
+    reply_int(&client->reply, (int64_t)found_total);
+}
+
+void cmd_dbsize(struct client *client, const struct resp_request *request)
+{
+    (void)request;
+    struct tarn_stats stats;
+    tarn_stats_get(server_store(client->server), &stats);
+    reply_int(&client->reply, (int64_t)stats.keys);
+}
+
+void cmd_randomkey(struct client *client, const struct resp_request *request)
+{
+    (void)request;
+    const struct os *os = server_os(client->server);
+    uint64_t random;
+    if (os->entropy(os, &random, sizeof random) != 0)
+        random = os->monotonic_ns(os) * 0x9E3779B97F4A7C15u;
+    struct tarn_bytes key;
+    if (tarn_random_key(client->session, random, &key) == TARN_OK)
+        reply_bulk(&client->reply, key);
+    else
+        reply_null(&client->reply);
+}
+
+/* --- SCAN and KEYS --- */
+
+struct walk {
+    struct client *client;
+    struct tarn_bytes pattern;
+    bool all;        /* every key matches */
+    bool none;       /* no key matches: another type is asked for */
+    size_t start;    /* where in the output the keys begin */
+    size_t size_max; /* of the output from `start` on */
+    size_t count;    /* keys written */
+    bool full;       /* size_max is reached */
+};
+
+static void walk_visit(void *context, struct tarn_bytes key, struct tarn_bytes value)
+{
+    (void)value;
+    struct walk *walk = context;
+    if (walk->none || walk->full)
+        return;
+    if (!walk->all && !glob_match(walk->pattern, key, false))
+        return;
+    struct buffer *out = walk->client->reply.out;
+    if (out->size - walk->start + key.size + 32 > walk->size_max) {
+        walk->full = true;
+        return;
+    }
+    reply_bulk(&walk->client->reply, key);
+    walk->count++;
+}
+
+static void walk_set_pattern(struct walk *walk, struct tarn_bytes pattern)
+{
+    walk->pattern = pattern;
+    walk->all = pattern.size == 1 && *(const char *)pattern.data == '*';
+}
+
+/* What may still be written for this client before its limit. */
+static size_t output_left(struct client *client)
+{
+    server_config_lock(client->server);
+    uint64_t limit = server_config(client->server)->output_bytes_max;
+    server_config_unlock(client->server);
+    size_t used = client->reply.out->size;
+    if (limit == 0)
+        return SIZE_MAX / 2;
+    return limit > used ? limit - used : 0;
+}
+
+/* Redis reads a cursor with strtoul(): a sign and leading zeros are taken, overflow is not. */
+static bool parse_cursor(struct tarn_bytes text, uint64_t *ret_cursor)
+{
+    const char *p = text.data;
+    size_t i = 0;
+    bool negative = false;
+    if (i < text.size && (p[i] == '+' || p[i] == '-'))
+        negative = p[i++] == '-';
+    if (i == text.size && i > 0)
+        return false;
+    uint64_t value = 0;
+    for (; i < text.size; i++) {
+        if (p[i] < '0' || p[i] > '9')
+            return false;
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(p[i] - '0'), &value))
+            return false;
+    }
+    *ret_cursor = negative ? -value : value;
+    return true;
+}
+
+/* The options after the cursor; false after having answered an error. */
+static bool parse_scan_options(struct client *client, const struct resp_request *request,
+                               struct walk *walk, size_t *ret_count)
+{
+    int64_t count = 10;
+    walk->all = true;
+    for (size_t i = 2; i < request->count; i += 2) {
+        bool has_value = i + 1 < request->count;
+        if (has_value && command_arg_is(request, i, "match")) {
+            walk_set_pattern(walk, request->args[i + 1]);
+        } else if (has_value && command_arg_is(request, i, "count")) {
+            if (!command_arg_int(client, request, i + 1, &count))
+                return false;
+            if (count < 1) {
+                command_reply_syntax_error(client);
+                return false;
+            }
+        } else if (has_value && command_arg_is(request, i, "type")) {
+            walk->none = !command_arg_is(request, i + 1, "string");
+        } else {
+            command_reply_syntax_error(client);
+            return false;
+        }
+    }
+    *ret_count = count < SCAN_COUNT_MAX ? (size_t)count : SCAN_COUNT_MAX;
+    return true;
+}
+
+void cmd_scan(struct client *client, const struct resp_request *request)
+{
+    struct buffer *out = client->reply.out;
+    struct walk walk = {.client = client, .size_max = SIZE_MAX / 2};
+    uint64_t cursor;
+    size_t count;
+    if (!parse_cursor(request->args[1], &cursor)) {
+        reply_error(&client->reply, "ERR invalid cursor");
+        return;
+    }
+    if (!parse_scan_options(client, request, &walk, &count))
+        return;
+    walk.start = out->size;
+    do {
+        size_t step = count < SCAN_STEP ? count : SCAN_STEP;
+        tarn_scan(client->session, &cursor, step, walk_visit, &walk);
+        count -= step;
+    } while (count > 0 && cursor != 0 && out->size - walk.start < SCAN_BYTES_MAX);
+    char digits[24];
+    size_t digits_size = number_format_uint(cursor, digits);
+    command_insert(client, walk.start, "*2\r\n$%zu\r\n%.*s\r\n*%zu\r\n", digits_size,
+                   (int)digits_size, digits, walk.count);
+}
+
+void cmd_keys(struct client *client, const struct resp_request *request)
+{
+    struct buffer *out = client->reply.out;
+    struct walk walk = {.client = client, .start = out->size, .size_max = output_left(client)};
+    walk_set_pattern(&walk, request->args[1]);
+    uint64_t cursor = 0;
+    do {
+        tarn_scan(client->session, &cursor, SCAN_STEP, walk_visit, &walk);
+    } while (cursor != 0 && !walk.full && !out->failed);
+    if (!walk.full) {
+        command_insert(client, walk.start, "*%zu\r\n", walk.count);
+        return;
+    }
+    out->size = walk.start;
+    reply_error(&client->reply, "ERR the reply to KEYS would exceed output-limit; use SCAN");
+}

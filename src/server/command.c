@@ -1,0 +1,297 @@
+/* Finding commands and letting them in. What: names to rows, and the errors every command shares.
+ *
+ * How: both tables are sorted by name and searched by halves over the lower-cased name; GET, the
+ * hottest by far, is recognised by its three bytes. Texts of errors are Redis 7's word for word,
+ * because clients look at them. Failure modes: none; whatever a client sends is answered. */
+#include "server/command.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "core/assert.h"
+#include "core/number.h"
+#include "server/command_rows.h"
+#include "server/server.h"
+
+#define NAME_BYTES_MAX 31 /* longer than any command's name */
+
+/* Which of Redis's commands tarn refuses, and why. */
+struct refusal {
+    const char *group;
+    const char *reason;
+};
+
+static const struct refusal refusals[] = {
+    {"hash", "it holds strings only"},          {"list", "it holds strings only"},
+    {"set", "it holds strings only"},           {"sorted-set", "it holds strings only"},
+    {"stream", "it holds strings only"},        {"geo", "it holds strings only"},
+    {"hyperloglog", "it holds strings only"},   {"bitmap", "it has no operations on bits"},
+    {"pubsub", "it has no channels"},           {"scripting", "it runs no scripts"},
+    {"transactions", "it has no transactions"}, {NULL, NULL},
+};
+
+/* --- finding --- */
+
+/* The row of that name (lower case) in a sorted table, or NULL. */
+static const struct command *search_rows(const struct command *rows, size_t count, const char *name)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = strcmp(name, rows[middle].name);
+        if (order == 0)
+            return &rows[middle];
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+static inline bool is_get(struct tarn_bytes name)
+{
+    const unsigned char *p = name.data;
+    return name.size == 3 && (p[0] | 0x20) == 'g' && (p[1] | 0x20) == 'e' && (p[2] | 0x20) == 't';
+}
+
+const struct command *command_find(struct tarn_bytes name)
+{
+    if (is_get(name))
+        return &command_served[COMMAND_GET_ROW];
+    if (name.size > NAME_BYTES_MAX)
+        return NULL;
+    char lower[NAME_BYTES_MAX + 1];
+    const unsigned char *p = name.data;
+    for (size_t i = 0; i < name.size; i++) {
+        unsigned char c = p[i];
+        if (c == 0)
+            return NULL;
+        lower[i] = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+    }
+    lower[name.size] = 0;
+    const struct command *found = search_rows(command_served, COMMAND_SERVED_COUNT, lower);
+    return found != NULL ? found : search_rows(command_refused, COMMAND_REFUSED_IDS, lower);
+}
+
+const struct command *command_find_request(const struct resp_request *request)
+{
+    const struct command *command = command_find(request->args[0]);
+    if (command == NULL || command->subcommands == NULL || request->count == 1)
+        return command;
+    for (const struct command *sub = command->subcommands; sub->name != NULL; sub++)
+        if (bytes_equal_nocase(request->args[1], sub->name))
+            return sub;
+    return NULL;
+}
+
+unsigned command_count(void)
+{
+    return COMMAND_SERVED_IDS + COMMAND_REFUSED_IDS;
+}
+
+const char *command_full_name(unsigned id)
+{
+    if (id >= COMMAND_SERVED_IDS)
+        return id < command_count() ? command_refused[id - COMMAND_SERVED_IDS].full_name : NULL;
+    for (size_t i = 0; i < COMMAND_SERVED_COUNT; i++) {
+        if (command_served[i].id == id)
+            return command_served[i].full_name;
+        const struct command *sub = command_served[i].subcommands;
+        for (; sub != NULL && sub->name != NULL; sub++)
+            if (sub->id == id)
+                return sub->full_name;
+    }
+    return NULL;
+}
+
+/* --- errors --- */
+
+/* Redis prints arguments as C strings: up to the first NUL, at most `size_max` bytes. */
+static int printed_size(struct tarn_bytes bytes, size_t size_max)
+{
+    return (int)strnlen(bytes.data, bytes.size < size_max ? bytes.size : size_max);
+}
+
+static void reply_unknown_command(struct client *client, const struct resp_request *request)
+{
+    enum { ARGS_BYTES_MAX = 128 };
+    char args[ARGS_BYTES_MAX + 8]; /* the last "'...' " may begin at byte 127 */
+    size_t used = 0;
+    for (size_t i = 1; i < request->count && used < ARGS_BYTES_MAX; i++) {
+        int size = printed_size(request->args[i], ARGS_BYTES_MAX - used);
+        used += (size_t)snprintf(args + used, sizeof args - used, "'%.*s' ", size,
+                                 (const char *)request->args[i].data);
+    }
+    args[used] = 0;
+    reply_error(&client->reply, "ERR unknown command '%.*s', with args beginning with: %s",
+                printed_size(request->args[0], 128), (const char *)request->args[0].data, args);
+}
+
+void command_reply_unknown_subcommand(struct client *client, const struct resp_request *request)
+{
+    char container[NAME_BYTES_MAX + 1];
+    size_t size = request->args[0].size < NAME_BYTES_MAX ? request->args[0].size : NAME_BYTES_MAX;
+    const char *name = request->args[0].data;
+    for (size_t i = 0; i < size; i++)
+        container[i] = (char)(name[i] >= 'a' && name[i] <= 'z' ? name[i] & ~0x20 : name[i]);
+    container[size] = 0;
+    reply_error(&client->reply, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+                printed_size(request->args[1], 128), (const char *)request->args[1].data,
+                container);
+}
+
+void command_reply_arity(struct client *client, const char *full_name)
+{
+    reply_error(&client->reply, "ERR wrong number of arguments for '%s' command", full_name);
+}
+
+void command_reply_syntax_error(struct client *client)
+{
+    reply_error(&client->reply, "ERR syntax error");
+}
+
+void command_reply_not_integer(struct client *client)
+{
+    reply_error(&client->reply, "ERR value is not an integer or out of range");
+}
+
+/* A command that is known but not served: a write, or something tarn does not have. */
+static void reply_refusal(struct client *client, const struct command *command)
+{
+    if (command->flags & COMMAND_WRITE) {
+        reply_error(&client->reply, "READONLY You can't write against an immutable data set.");
+        return;
+    }
+    if (strcmp(command->group, "cluster") == 0) {
+        reply_error(&client->reply, "ERR This instance has cluster support disabled");
+        return;
+    }
+    if (strcmp(command->name, "debug") == 0) {
+        reply_error(&client->reply, "ERR DEBUG command not allowed.");
+        return;
+    }
+    const char *reason = "it has no such function";
+    for (const struct refusal *r = refusals; r->group != NULL; r++)
+        if (strcmp(r->group, command->group) == 0)
+            reason = r->reason;
+    reply_error(&client->reply, "ERR tarn does not serve '%s': %s", command->name, reason);
+}
+
+/* --- letting in --- */
+
+bool command_client_is_authenticated(struct client *client)
+{
+    if (client->authenticated)
+        return true;
+    server_config_lock(client->server);
+    bool open = server_config(client->server)->password[0] == 0;
+    server_config_unlock(client->server);
+    return open;
+}
+
+static inline bool arity_fits(const struct command *command, size_t count)
+{
+    return command->arity >= 0 ? count == (size_t)command->arity : count >= (size_t)-command->arity;
+}
+
+const struct command *command_admit(struct client *client, const struct resp_request *request)
+{
+    const struct command *command = command_find_request(request);
+    if (command == NULL) {
+        const struct command *container = command_find(request->args[0]);
+        if (container != NULL)
+            command_reply_unknown_subcommand(client, request);
+        else
+            reply_unknown_command(client, request);
+        return NULL;
+    }
+    if (!arity_fits(command, request->count)) {
+        command_reply_arity(client, command->full_name);
+        return NULL;
+    }
+    if (!client->authenticated && (command->flags & COMMAND_NO_AUTH) == 0 &&
+        !command_client_is_authenticated(client)) {
+        reply_error(&client->reply, "NOAUTH Authentication required.");
+        return NULL;
+    }
+    if (command->run == NULL && command->read == NULL) {
+        reply_refusal(client, command);
+        return NULL;
+    }
+    return command;
+}
+
+/* --- what may be logged --- */
+
+/* HELLO [version] then options: AUTH is followed by a user name and a password. */
+static bool hello_argument_is_secret(const struct resp_request *request, size_t index)
+{
+    for (size_t i = 2; i < request->count; i++) {
+        if (command_arg_is(request, i, "auth")) {
+            if (index == i + 1 || index == i + 2)
+                return true;
+            i += 2;
+        } else if (command_arg_is(request, i, "setname")) {
+            i++;
+        }
+    }
+    return false;
+}
+
+bool command_argument_is_secret(const struct resp_request *request, size_t index)
+{
+    if (index == 0)
+        return false;
+    if (command_arg_is(request, 0, "auth"))
+        return true;
+    if (command_arg_is(request, 0, "hello"))
+        return hello_argument_is_secret(request, index);
+    if (command_arg_is(request, 0, "config") && command_arg_is(request, 1, "set"))
+        return index >= 3 && (index & 1) == 1 &&
+               cmd_config_name_is_secret(request->args[index - 1]);
+    return false;
+}
+
+/* --- helpers of handlers --- */
+
+bool command_arg_is(const struct resp_request *request, size_t index, const char *word)
+{
+    return index < request->count && bytes_equal_nocase(request->args[index], word);
+}
+
+bool command_arg_int(struct client *client, const struct resp_request *request, size_t index,
+                     int64_t *ret_value)
+{
+    if (number_parse_int(request->args[index], ret_value))
+        return true;
+    command_reply_not_integer(client);
+    return false;
+}
+
+void command_reply_status(struct client *client, struct tarn_bytes line)
+{
+    struct buffer *out = client->reply.out;
+    buffer_append_byte(out, '+');
+    const unsigned char *p = line.data;
+    for (size_t i = 0; i < line.size; i++)
+        buffer_append_byte(out, p[i] == '\r' || p[i] == '\n' ? ' ' : p[i]);
+    buffer_append_text(out, "\r\n");
+}
+
+void command_insert(struct client *client, size_t start, const char *format, ...)
+{
+    struct buffer *out = client->reply.out;
+    char header[128];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(header, sizeof header, format, args);
+    va_end(args);
+    ASSERT(length >= 0 && (size_t)length < sizeof header);
+    size_t size = (size_t)length;
+    if (!buffer_reserve(out, size))
+        return;
+    memmove(out->data + start + size, out->data + start, out->size - start);
+    memcpy(out->data + start, header, size);
+    out->size += size;
+}
