@@ -1,0 +1,113 @@
+"""Goal: redis-cli works against tarn in both protocols, its special modes included.
+
+Method: run it as a user would, compare what it prints with the data set.
+"""
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+import datasets
+from conftest import TIMEOUT, Output, run
+
+pytestmark = pytest.mark.skipif(shutil.which("redis-cli") is None,
+                                reason="redis-cli is not installed")
+
+
+@pytest.fixture(params=["-2", "-3"])
+def cli(request, text_server):
+    """cli(args...) -> Finished, under RESP2 and RESP3."""
+    flags = ["-3"] if request.param == "-3" else []
+    return lambda *args, **options: run(
+        ["redis-cli", "-h", "127.0.0.1", "-p", text_server.port] + flags + list(args), **options)
+
+
+def test_get(cli, text_data):
+    key = datasets.uuid_key(3)
+    done = cli("GET", key.decode())
+    assert done.status == 0 and done.out_bytes == text_data[key] + b"\n" and done.err == ""
+    assert cli("GET", "no such key").out == "\n"
+    assert cli("GET", "big:10m").out_bytes == datasets.BIG_10M[1] + b"\n"
+
+
+def test_mget_and_integers(cli, text_data):
+    keys = [datasets.uuid_key(i) for i in range(3)]
+    done = cli("MGET", *[k.decode() for k in keys])
+    assert done.out_bytes == b"".join(text_data[k] + b"\n" for k in keys)
+    assert cli("EXISTS", keys[0].decode(), "no such key").out == "1\n"
+    assert cli("DBSIZE").out == "%d\n" % len(text_data)
+    assert cli("TTL", keys[0].decode()).out == "-1\n"
+
+
+def test_errors(cli):
+    assert cli("SET", "a", "b").out.startswith("READONLY ")
+    assert cli("NOSUCH").out.startswith("ERR unknown command 'NOSUCH'")
+    assert cli("-e", "GET").status != 0
+
+
+def test_json(cli):
+    if "-3" not in cli("--help").out + cli("--help").err:
+        pytest.skip("this redis-cli is too old")
+    assert cli("--json", "GET", "number").out.strip() == '"1234567890"'
+
+
+def test_commands_from_standard_input(cli, text_data):
+    keys = text_data.keys()[:200]
+    lines = "".join("GET %s\n" % k.decode() for k in keys)
+    done = cli(input=lines.encode(), stdin=None)
+    assert done.out_bytes == b"".join(text_data[k] + b"\n" for k in keys)
+
+
+def test_scan(cli, text_data):
+    done = cli("--scan", "--pattern", "big:*")
+    assert sorted(done.out.split()) == ["big:10m", "big:1m", "big:20k"]
+    done = cli("--scan", "--pattern", "????????-????-????-????-*")
+    assert sorted(done.out.split()) == sorted(k.decode() for k in text_data.keys()
+                                              if len(k) == 36 and k[8:9] == b"-")
+
+
+def test_bigkeys_and_memkeys(cli):
+    done = cli("--bigkeys", "-i", "0")
+    assert done.status == 0, done
+    assert 'Biggest string found \'"big:10m"\' has %d bytes' % (10 << 20) in done.out, done
+    done = cli("--memkeys", "-i", "0")
+    assert done.status == 0 and "big:10m" in done.out, done
+
+
+def test_info_and_command(cli):
+    assert "redis_version:7.2" in cli("INFO", "server").out
+    assert int(cli("COMMAND", "COUNT").out) > 20
+    assert "summary" in cli("COMMAND", "DOCS", "get").out
+    assert "\nport\n" in "\n" + cli("CONFIG", "GET", "port").out
+
+
+def test_stat_mode(text_server):
+    process = subprocess.Popen(["redis-cli", "-p", str(text_server.port), "--stat", "-i", "0.01"],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               stdin=subprocess.DEVNULL)
+    output = Output(process.stdout)
+    try:
+        # keys, memory, clients, blocked, requests: the first row that has figures
+        row = output.wait_for(r"^\d+\s+\S+\s+\d+\s+\d+\s+\d+ ")
+        assert row, output.text()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(TIMEOUT)
+        output.thread.join(TIMEOUT)
+
+
+def test_latency_and_ping_modes(cli):
+    done = cli("-r", "3", "PING")
+    assert done.out == "PONG\nPONG\nPONG\n"
+
+
+def test_password(server, data_file):
+    guarded = server(data_file(records=[(b"k", b"v")]), "--password", "s3cret")
+    base = ["redis-cli", "-p", guarded.port]
+    assert run(base + ["GET", "k"]).out.startswith("NOAUTH Authentication required.")
+    assert run(base + ["--no-auth-warning", "-a", "s3cret", "GET", "k"]).out == "v\n"
+    assert run(base + ["--no-auth-warning", "-3", "--user", "default", "--pass", "s3cret", "GET",
+                       "k"]).out == "v\n"
+    wrong = run(base + ["--no-auth-warning", "-a", "wrong", "GET", "k"])
+    assert "WRONGPASS" in wrong.out + wrong.err, wrong
