@@ -36,6 +36,11 @@ char *pack_index_path(const struct tarn_options *options);
 TARN_MUST int pack_index_build(const struct os *os, const struct tarn_options *options,
                                struct tarn_index_report *ret_report, struct tarn_error *error);
 
+/* Check every record of an open pack: whole, found under its key, and as many as the index says
+ * (pack_verify.c). See tarn_verify(). */
+TARN_MUST int pack_verify(const struct pack *pack, const struct tarn_options *options,
+                          struct tarn_verify_report *ret_report, struct tarn_error *error);
+
 /* --- reading (pack_read.c) --- */
 
 /* TARN_OK or NOTFOUND. */

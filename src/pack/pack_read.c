@@ -230,8 +230,9 @@ static uint64_t next_random(uint64_t *state)
 }
 
 /* A random byte picks the record around it, so large records would be picked more often: one of
- * size z is taken with chance smallest / z only. After PICKS refusals the last live one is taken,
- * so that a set of very unequal records answers in bounded time, if less evenly. */
+ * size z is taken with chance smallest / z only. After PICKS refusals the last one is taken, so
+ * that a set of very unequal records answers in bounded time, if less evenly. (Its key is in the
+ * set even if another record of that key is the one that counts.) */
 #define PICKS 128
 
 int pack_random_key(const struct pack *pack, uint64_t random, struct tarn_bytes *ret_key)
@@ -239,18 +240,15 @@ int pack_random_key(const struct pack *pack, uint64_t random, struct tarn_bytes 
     const struct index *index = pack->index;
     if (index_keys(index) == 0)
         return TARN_NOTFOUND;
-    bool picked = false;
-    for (unsigned i = 0; i < PICKS || !picked; i++) {
+    for (unsigned i = 0; i < PICKS; i++) {
         struct record record;
         uint64_t at =
             (uint64_t)(((unsigned __int128)next_random(&random) * pack->data_bytes) >> 64);
         if (format_parse(&index->format, pack_bytes(pack), start_of(pack, at), true, &record) !=
-                FORMAT_OK ||
-            !is_live(pack, &record))
-            continue;
+            FORMAT_OK)
+            return TARN_NOTFOUND; /* cannot be: the data were checked when indexed */
         *ret_key = record.key;
-        picked = true;
-        if (next_random(&random) % record.size < index->record_bytes_min)
+        if (next_random(&random) % record.size < index->record_bytes_min && is_live(pack, &record))
             break;
     }
     return TARN_OK;
