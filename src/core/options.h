@@ -74,4 +74,13 @@ TARN_MUST int options_parse_file(const struct options *table, void *target, cons
 /* "  --port N        TCP port of RESP (default 6379)" lines, wrapped at 80 columns. */
 void options_help(const struct options *table, struct buffer *out);
 
+/* What options_help() is made of, for other shapes of the same text (the manual page): "--port N",
+ * "--no-color" for a switch that is on by default; and the meaning, the words to choose from, the
+ * default where it says something. */
+void options_append_flag(const struct option *row, struct buffer *out);
+void options_append_meaning(const struct option *row, struct buffer *out);
+
+/* The visible name most like `name`, NULL if none is like it. */
+const char *options_closest(const struct options *table, struct tarn_bytes name);
+
 #endif

@@ -12,8 +12,7 @@
 #define MEANING_MIN  12
 #define MEANING_MAX  28 /* a name that reaches it gets a line of its own */
 
-/* "--port N", "--no-color" for a switch that is on by default. */
-static void append_name(const struct option *row, struct buffer *out)
+void options_append_flag(const struct option *row, struct buffer *out)
 {
     bool on = row->type == OPTION_BOOL && row->fallback &&
               bytes_equal_nocase(bytes_of(row->fallback), "yes");
@@ -25,8 +24,7 @@ static void append_name(const struct option *row, struct buffer *out)
     buffer_append_text(out, row->argument ? row->argument : "VALUE");
 }
 
-/* The meaning, the words to choose from, the default where it says something. */
-static void append_meaning(const struct option *row, struct buffer *out)
+void options_append_meaning(const struct option *row, struct buffer *out)
 {
     buffer_append_text(out, row->meaning);
     const char *fallback = row->fallback ? row->fallback : "";
@@ -76,7 +74,7 @@ static size_t meaning_column(const struct options *table, struct buffer *scratch
         if (table->rows[i].flags & OPTION_HIDDEN)
             continue;
         buffer_clear(scratch);
-        append_name(&table->rows[i], scratch);
+        options_append_flag(&table->rows[i], scratch);
         size_t end = NAME_COLUMN + scratch->size + 2;
         if (end > column && end <= MEANING_MAX)
             column = end;
@@ -94,7 +92,7 @@ void options_help(const struct options *table, struct buffer *out)
         if (row->flags & OPTION_HIDDEN)
             continue;
         buffer_clear(&scratch);
-        append_name(row, &scratch);
+        options_append_flag(row, &scratch);
         size_t end = NAME_COLUMN + scratch.size;
         buffer_append_text(out, "  ");
         buffer_append(out, scratch.data, scratch.size);
@@ -104,7 +102,7 @@ void options_help(const struct options *table, struct buffer *out)
         }
         buffer_printf(out, "%*s", (int)(column - end), "");
         buffer_clear(&scratch);
-        append_meaning(row, &scratch);
+        options_append_meaning(row, &scratch);
         append_wrapped(out, buffer_view(&scratch), column);
     }
     out->failed |= scratch.failed;

@@ -45,8 +45,7 @@ static size_t edit_distance(struct tarn_bytes a, struct tarn_bytes b)
     return rows[a.size % 3][b.size];
 }
 
-/* The name most like `name`, NULL if none is like it. */
-static const char *closest_name(const struct options *table, struct tarn_bytes name)
+const char *options_closest(const struct options *table, struct tarn_bytes name)
 {
     const char *best = NULL;
     if (name.size < 2 || name.size > NAME_BYTES_MAX)
@@ -72,7 +71,7 @@ static const char *closest_name(const struct options *table, struct tarn_bytes n
 static int refuse_unknown(const struct options *table, struct tarn_bytes name,
                           struct tarn_error *error)
 {
-    const char *closest = closest_name(table, name);
+    const char *closest = options_closest(table, name);
     int size = name.size < NAME_BYTES_MAX ? (int)name.size : NAME_BYTES_MAX;
     const char *text = name.size ? name.data : "";
     if (closest)
