@@ -19,6 +19,9 @@
 #include "os/parallel.h"
 #include "pack/builder.h"
 
+/* Beyond this the processor's own streaming prefetch has taken over. */
+#define PREFETCH_BYTES_MAX 256
+
 /* One pack_open() under way. */
 struct opening {
     const struct os *os;
@@ -321,6 +324,11 @@ int pack_open(const struct os *os, const struct tarn_options *options, bool requ
         pack_unref(pack);
         return status;
     }
+    const struct index *index = pack->index;
+    uint64_t mean = index->records ? pack->data_bytes / index->records : 1;
+    pack->prefetch_bytes = mean < 1                    ? 1
+                           : mean > PREFETCH_BYTES_MAX ? PREFETCH_BYTES_MAX
+                                                       : (unsigned)mean;
     pack->load_us = (os->monotonic_ns(os) - start) / 1000;
     *ret_pack = pack;
     return TARN_OK;

@@ -13,6 +13,7 @@
 
 #include "core/assert.h"
 #include "core/bytes.h"
+#include "core/prefetch.h"
 #include "pack/pack.h"
 
 static inline struct tarn_bytes pack_bytes(const struct pack *pack)
@@ -83,24 +84,21 @@ static bool match_exception(const struct pack *pack, uint64_t hash, struct tarn_
     return false;
 }
 
-static inline void prefetch_record(const struct pack *pack, uint64_t location)
+/* Fetch the lines that match() will read: a typical record, whole, and what tells that it starts
+ * there. */
+static inline __attribute__((always_inline)) void prefetch_record(const struct pack *pack,
+                                                                  uint64_t location)
 {
     if (location >= pack->data_bytes)
         return;
-    const unsigned char *record = pack->data + location;
-    __builtin_prefetch(record);
-    __builtin_prefetch(record + 64); /* the address need not be ours: a hint never faults */
     const unsigned char *sync = pack->index->sync;
+    uint64_t first = location > 0 ? location - 1 : 0;
     if (sync != NULL) {
         uint64_t block = location / SYNC_BLOCK_BYTES;
-        __builtin_prefetch(sync + block);
-        /* The walk reads from the block's first record on. */
-        __builtin_prefetch(pack->data + block * SYNC_BLOCK_BYTES);
-        __builtin_prefetch(pack->data + block * SYNC_BLOCK_BYTES + 64);
-        __builtin_prefetch(pack->data + block * SYNC_BLOCK_BYTES + 128);
-    } else if (location > 0) {
-        __builtin_prefetch(record - 1);
+        prefetch_line(sync + block);
+        first = block * SYNC_BLOCK_BYTES; /* the walk begins in this block */
     }
+    prefetch_range(pack->data + first, location - first + pack->prefetch_bytes);
 }
 
 static size_t get_batch(const struct pack *pack, const struct tarn_bytes *keys, size_t count,

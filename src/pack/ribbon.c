@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/codec.h"
+#include "core/prefetch.h"
 #include "pack/ribbon_internal.h"
 
 uint64_t ribbon_shard_count(uint64_t keys)
@@ -50,20 +51,12 @@ static inline void probe_init(const struct ribbon *r, uint64_t hash, struct ribb
     ret_probe->window = r->groups + (first + start / 8) * r->bits;
 }
 
-static inline void probe_prefetch(const struct ribbon *r, const struct ribbon_probe *probe)
-{
-    const unsigned char *end = probe->window + RIBBON_WINDOW_GROUPS * r->bits;
-    for (const unsigned char *p = probe->window; p < end; p += 64)
-        __builtin_prefetch(p);
-    __builtin_prefetch(end - 1);
-}
-
 void ribbon_probes_init(const struct ribbon *r, const uint64_t *hashes, size_t count,
                         struct ribbon_probe *ret_probes)
 {
     for (size_t i = 0; i < count; i++) {
         probe_init(r, hashes[i], &ret_probes[i]);
-        probe_prefetch(r, &ret_probes[i]);
+        prefetch_range(ret_probes[i].window, RIBBON_WINDOW_GROUPS * r->bits);
     }
 }
 
@@ -154,7 +147,7 @@ uint64_t ribbon_query(const struct ribbon *r, uint64_t hash)
     struct ribbon_probe probe;
     uint64_t value;
     probe_init(r, hash, &probe);
-    probe_prefetch(r, &probe);
+    prefetch_range(probe.window, RIBBON_WINDOW_GROUPS * r->bits);
     ribbon_probes_values(r, &probe, 1, &value);
     return value;
 }
