@@ -255,11 +255,14 @@ def eventually(condition, what):
 
 # --- fixtures ---
 
+def pytest_sessionstart(session):
+    if not os.access(program(), os.X_OK):
+        pytest.exit("%s is missing: run make, or set $TARN" % program(), returncode=1)
+
+
 @pytest.fixture(scope="session")
 def tarn():
-    path = program()
-    assert os.access(path, os.X_OK), "%s is missing: run make, or set $TARN" % path
-    return path
+    return program()
 
 
 @pytest.fixture(scope="session")
