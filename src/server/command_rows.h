@@ -100,6 +100,7 @@ void cmd_client_no_evict(struct client *client, const struct resp_request *reque
 void cmd_client_no_touch(struct client *client, const struct resp_request *request);
 /* NULL if `name` may be a client's name, else the error's text. */
 const char *cmd_client_name_problem(struct tarn_bytes name);
+void cmd_client_set_name(struct client *client, struct tarn_bytes name); /* one without problem */
 
 /* --- cmd_command.c --- */
 void cmd_command(struct client *client, const struct resp_request *request);

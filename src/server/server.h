@@ -14,6 +14,9 @@
 #include "server/command.h"
 #include "server/config.h"
 
+/* The version of Redis that tarn answers like, for clients that ask (HELLO, INFO). */
+#define SERVER_REDIS_VERSION "7.2.4"
+
 struct server;
 
 /* data_path: the immutable data file. config: borrowed, must outlive the server. */
