@@ -259,10 +259,12 @@ static int parse_line(const struct options *table, void *target, struct tarn_byt
     if (row->flags & OPTION_ONLY_FLAG)
         return error_set(error, TARN_INVALID, "--%s: only allowed on the command line", row->name);
     struct tarn_bytes rest = {p + at, end - at};
-    if (rest.size == 0 || p[at] == '#')
-        return error_set(error, TARN_INVALID, "--%s: needs a value (%s %s; \"\" for none)",
-                         row->name, row->name,
-                         row->type == OPTION_BOOL ? "yes" : (const char *)placeholder(row).data);
+    if (rest.size == 0 || p[at] == '#') {
+        bool text = row->type == OPTION_TEXT || row->type == OPTION_SECRET;
+        return error_set(error, TARN_INVALID, "--%s: needs a value (%s %s%s)", row->name, row->name,
+                         row->type == OPTION_BOOL ? "yes" : (const char *)placeholder(row).data,
+                         text ? ", or \"\" for none" : "");
+    }
     int status = TARN_OK;
     if (p[at] == '"' || p[at] == '\'')
         status = parse_quoted(rest, value, error);

@@ -1,0 +1,176 @@
+/* Goal: each type takes exactly its values within its bounds; a refused value changes nothing and
+ * its error says which option, which value and what would do; values read back.
+ * Method: a sample table; tables of good and bad values with the whole error text. */
+#include "core/options.h"
+
+#include "lib/test.h"
+
+#include "lib/sample_options.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const struct option *row(const char *name)
+{
+    const struct option *found = options_find(&sample_options, bytes_of(name));
+    assert_non_null(found);
+    return found;
+}
+
+static int setup(void **state)
+{
+    static struct sample sample;
+    memset(&sample, 0xee, sizeof sample); /* init must not read what was there */
+    options_init(&sample_options, &sample);
+    *state = &sample;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct sample *s = *state;
+    options_done(&sample_options, s);
+    assert_null(s->bind);
+    options_done(&sample_options, s); /* twice is allowed */
+    return 0;
+}
+
+static void test_defaults(void **state)
+{
+    const struct sample *s = *state;
+    assert_false(s->quiet);
+    assert_true(s->color);
+    assert_int_equal(s->port, 6379);
+    assert_int_equal(s->seed, 0);
+    assert_int_equal(s->memory, 1 << 30);
+    assert_true(s->value_size.low == 20 && s->value_size.high == 50);
+    assert_string_equal(s->bind, "127.0.0.1");
+    assert_string_equal(s->password, "");
+    assert_int_equal(s->level, 1);
+    assert_int_equal(s->hidden, 10);
+}
+
+static void test_find(void **state)
+{
+    (void)state;
+    assert_null(options_find(&sample_options, bytes_of("por")));
+    assert_null(options_find(&sample_options, bytes_of("ports")));
+    assert_null(options_find(&sample_options, bytes_of("")));
+    assert_ptr_equal(row("port"), &sample_rows[2]);
+}
+
+/* Good values, and what options_get() makes of them. */
+static void test_good_values(void **state)
+{
+    static const struct {
+        const char *name, *value, *back;
+    } cases[] = {
+        {"quiet", "yes", "yes"},
+        {"quiet", "NO", "no"},
+        {"port", "1", "1"},
+        {"port", "65535", "65535"},
+        {"port", "0080", "80"},
+        {"seed", "18446744073709551614", "18446744073709551614"},
+        {"memory", "1M", "1048576"},
+        {"memory", "1T", "1099511627776"},
+        {"memory", "1.5g", "1610612736"},
+        {"value-size", "7", "7"},
+        {"value-size", "1-100", "1-100"},
+        {"value-size", "5-5", "5"},
+        {"bind", "", ""},
+        {"bind", "::1", "::1"},
+        {"password", "p w", "p w"},
+        {"a-very-long-option-name", "WARNING", "warning"},
+    };
+    struct buffer out;
+    buffer_init(&out, 0);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct tarn_error error;
+        assert_int_equal(options_set(row(cases[i].name), *state, bytes_of(cases[i].value), &error),
+                         TARN_OK);
+        buffer_clear(&out);
+        options_get(row(cases[i].name), *state, &out);
+        assert_true(bytes_equal(buffer_view(&out), bytes_of(cases[i].back)));
+    }
+    buffer_done(&out);
+}
+
+static void get_all(const struct sample *s, struct buffer *out)
+{
+    for (size_t i = 0; i < sample_options.count; i++) {
+        options_get(&sample_rows[i], s, out);
+        buffer_append_byte(out, '\n');
+    }
+}
+
+static void test_bad_values(void **state)
+{
+    static const struct {
+        const char *name, *value, *text;
+    } cases[] = {
+        {"quiet", "maybe", "--quiet: maybe is neither yes nor no"},
+        {"quiet", "", "--quiet: an empty value is neither yes nor no"},
+        {"port", "70000", "--port: 70000 is over 65535"},
+        {"port", "99999999999999999999999", "--port: 99999999999999999999999 is over 65535"},
+        {"port", "0", "--port: 0 is under 1"},
+        {"port", "80x", "--port: 80x is not a whole number"},
+        {"port", "-1", "--port: -1 is not a whole number"},
+        {"port", "", "--port: an empty value is not a whole number"},
+        {"seed", "18446744073709551616", "--seed: 18446744073709551616 is too large"},
+        {"memory", "1023K", "--memory: 1023K is under 1M"},
+        {"memory", "2T", "--memory: 2T is over 1T"},
+        {"memory", "much", "--memory: much is not a size; write it like 4096, 64K, 512M or 1.5G"},
+        {"value-size", "9-3", "--value-size: 9-3 is backwards; write the smaller number first"},
+        {"value-size", "0-3", "--value-size: 0 is under 1"},
+        {"value-size", "3-101", "--value-size: 101 is over 100"},
+        {"value-size", "3-", "--value-size: 3- is neither a number nor a range like 10-20"},
+        {"value-size", "-", "--value-size: - is neither a number nor a range like 10-20"},
+        {"value-size", "1-2-3", "--value-size: 1-2-3 is neither a number nor a range like 10-20"},
+        {"a-very-long-option-name", "loud",
+         "--a-very-long-option-name: loud is unknown; choose debug, info or warning"},
+    };
+    struct buffer before, after;
+    buffer_init(&before, 0);
+    buffer_init(&after, 0);
+    get_all(*state, &before);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct tarn_error error;
+        assert_int_equal(options_set(row(cases[i].name), *state, bytes_of(cases[i].value), &error),
+                         TARN_INVALID);
+        assert_int_equal(error.status, TARN_INVALID);
+        assert_string_equal(error.text, cases[i].text);
+    }
+    struct tarn_error error;
+    assert_int_equal(
+        options_set(row("password"), *state, (struct tarn_bytes){"sec\0ret", 7}, &error),
+        TARN_INVALID);
+    assert_null(strstr(error.text, "sec"));
+    get_all(*state, &after);
+    assert_true(bytes_equal(buffer_view(&before), buffer_view(&after)));
+    buffer_done(&before);
+    buffer_done(&after);
+}
+
+/* Trips if a long value pushes the reason out of the error's text. */
+static void test_long_value_leaves_room_for_the_reason(void **state)
+{
+    char value[4096];
+    memset(value, '9', sizeof value);
+    struct tarn_error error;
+    assert_int_equal(
+        options_set(row("port"), *state, (struct tarn_bytes){value, sizeof value}, &error),
+        TARN_INVALID);
+    assert_non_null(strstr(error.text, " is over 65535"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test_setup_teardown(test_good_values, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bad_values, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_long_value_leaves_room_for_the_reason, setup,
+                                        teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
