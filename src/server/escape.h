@@ -1,0 +1,28 @@
+/* Text forms of arbitrary bytes: JSON strings, Prometheus labels, base64; and UTF-8 validity.
+ * Pure. Appends follow core/buffer.h: they never fail half-way, the caller checks `failed`. */
+#ifndef SERVER_ESCAPE_H
+#define SERVER_ESCAPE_H
+
+#include "core/buffer.h"
+
+/* Are the bytes well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF)?
+ */
+bool utf8_valid(struct tarn_bytes bytes);
+
+/* "..." with quotes. bytes must be valid UTF-8 (others are copied as they are). */
+void escape_json(struct buffer *out, struct tarn_bytes bytes);
+
+/* The same for bytes of unknown origin: what is not UTF-8 becomes U+FFFD. For error texts. */
+void escape_json_lossy(struct buffer *out, struct tarn_bytes bytes);
+
+/* The inside of a Prometheus label value: \ " and newline escaped. */
+void escape_prometheus(struct buffer *out, struct tarn_bytes bytes);
+
+/* Standard alphabet with padding, RFC 4648 section 4. */
+void base64_append(struct buffer *out, struct tarn_bytes bytes);
+
+/* Decode standard base64 (padding required, no white space). out: at least text.size / 4 * 3
+ * bytes; may be the text itself. False if malformed. */
+bool base64_decode(struct tarn_bytes text, unsigned char *out, size_t *ret_size);
+
+#endif

@@ -1,0 +1,494 @@
+/* The HTTP front: threads, connections and time. What requests mean is in http_answer.c.
+ *
+ * How: libmicrohttpd (MHD) parses and writes HTTP; it has no listening socket and no thread here.
+ * One or two threads of ours share the listening socket. Each has a store session and an MHD
+ * daemon in external epoll mode, whose epoll descriptor lies in our own event loop: so the thread
+ * can put its session offline around the wait, refuse connections over the limit with an answer,
+ * and stop accepting at once.
+ *
+ * Time: MHD cuts connections on which nothing moves. Against clients that send or read a byte now
+ * and then, each stage of a request has a deadline of ours; a connection past it is shut down,
+ * which MHD notices as its end. We look only when the earliest deadline has come.
+ *
+ * Invariants
+ * 1. A connection, its request and its replies live on one thread. Between threads: atomics only.
+ * 2. The session is online exactly while MHD or a callback of ours runs.
+ * 3. http_thread.deadline_next_ns is not later than any connection's deadline.
+ * 4. MHD is never given a connection beyond its own limit (0.9.75 would lock up).
+ * Failure modes: no descriptor for a new connection: accepting pauses for a moment; no memory:
+ * that connection is closed. */
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/assert.h"
+#include "os/socket.h"
+#include "server/http_internal.h"
+#include "server/http_request.h"
+#include "server/log.h"
+
+#define SECOND_NS           1000000000ull
+#define ACCEPT_BATCH_MAX    64
+#define ACCEPT_PAUSE_NS     (SECOND_NS / 10)
+#define LISTEN_BACKLOG      511
+#define MHD_CONNECTIONS_MAX 1000000u /* never reached: --max-connections is far lower */
+
+#define REFUSAL "{\"error\":\"too many connections are open\"}"
+
+/* --- deadlines --- */
+
+static uint64_t idle_seconds(struct http *http)
+{
+    server_config_lock(http->server);
+    uint64_t seconds = server_config(http->server)->idle_seconds_max;
+    server_config_unlock(http->server);
+    if (seconds == 0)
+        return HTTP_IDLE_SECONDS;
+    return seconds < 86400 ? seconds : 86400;
+}
+
+void http_connection_extend(struct http_connection *connection, uint64_t bytes)
+{
+    struct http_thread *t = connection->thread;
+
+    connection->deadline_ns =
+        t->now_ns + idle_seconds(t->http) * SECOND_NS + bytes / HTTP_RATE_BYTES_MIN * SECOND_NS;
+    if (connection->deadline_ns < t->deadline_next_ns)
+        t->deadline_next_ns = connection->deadline_ns;
+}
+
+/* Let MHD see the end of the connection. */
+static void cut(struct http_connection *connection)
+{
+    connection->cut = true;
+    shutdown(connection->fd, SHUT_RDWR);
+}
+
+/* Cut what is past its deadline; when closing, also what is between two requests. */
+static void sweep(struct http_thread *t)
+{
+    bool closing = atomic_load(&t->http->closing);
+
+    t->deadline_next_ns = UINT64_MAX;
+    for (struct http_connection *c = t->connections; c != NULL; c = c->next) {
+        if (c->cut)
+            continue;
+        if (c->deadline_ns <= t->now_ns || (closing && c->stage == HTTP_IDLE))
+            cut(c);
+        else if (c->deadline_ns < t->deadline_next_ns)
+            t->deadline_next_ns = c->deadline_ns;
+    }
+}
+
+/* --- connections --- */
+
+static void connection_started(struct http_thread *t, struct MHD_Connection *mhd,
+                               void **socket_context)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct http_connection *c = calloc(1, sizeof *c);
+
+    *socket_context = c;
+    if (c == NULL) {
+        shutdown(info->connect_fd, SHUT_RDWR);
+        return;
+    }
+    c->thread = t;
+    c->fd = info->connect_fd;
+    c->over_limit = t->adding_over_limit;
+    buffer_init(&c->target, HTTP_CONNECTION_BYTES);
+    c->next = t->connections;
+    if (c->next != NULL)
+        c->next->previous = c;
+    t->connections = c;
+    if (c->over_limit)
+        t->rejecting_count++;
+    else
+        http_count(&t->counters.connections, 1);
+    http_connection_extend(c, 0);
+    MHD_set_connection_option(mhd, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)idle_seconds(t->http));
+}
+
+static void connection_closed(struct http_thread *t, struct http_connection *c)
+{
+    if (c == NULL)
+        return;
+    if (c->previous != NULL)
+        c->previous->next = c->next;
+    else
+        t->connections = c->next;
+    if (c->next != NULL)
+        c->next->previous = c->previous;
+    if (c->over_limit)
+        t->rejecting_count--;
+    else
+        atomic_fetch_sub_explicit(&t->counters.connections, 1, memory_order_relaxed);
+    http_connection_release(c);
+    buffer_done(&c->target);
+    free(c);
+}
+
+static void on_connection(void *thread, struct MHD_Connection *mhd, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        connection_started(thread, mhd, socket_context);
+    } else {
+        connection_closed(thread, *socket_context);
+        *socket_context = NULL;
+    }
+}
+
+/* --- accepting --- */
+
+static bool at_connection_limit(struct http *http)
+{
+    struct server_counters counters;
+
+    server_config_lock(http->server);
+    uint64_t limit = server_config(http->server)->max_connections;
+    server_config_unlock(http->server);
+    server_counters_get(http->server, &counters);
+    return counters.connections_now + counters.http_connections_now >= limit;
+}
+
+/* Over the limit, and too many are being told so already: answer without having read. */
+static void refuse(struct http *http, int fd)
+{
+    static char text[] = "HTTP/1.1 503 Service Unavailable\r\n"
+                         "Connection: close\r\nRetry-After: 1\r\n"
+                         "Content-Type: application/json\r\nContent-Length: 41\r\n\r\n" REFUSAL;
+    static_assert(sizeof REFUSAL - 1 == 41, "Content-Length above");
+    struct iovec part = {text, sizeof text - 1};
+    size_t sent;
+
+    /* A courtesy: that it may not arrive is no failure. */
+    (void)http->os->send(http->os, fd, &part, 1, &sent);
+    (void)http->os->close(http->os, fd);
+}
+
+static void accept_pause(struct http_thread *t, int status)
+{
+    if (loop_modify(&t->loop, t->http->listen_fd, 0, &t->http->listen_fd) != 0)
+        return;
+    log_event(LOG_WARNING, "http", "accept failed", "error=\"%s\"", strerror(-status));
+    t->accept_paused = true;
+    t->accept_again_ns = t->now_ns + ACCEPT_PAUSE_NS;
+}
+
+static void accept_resume(struct http_thread *t)
+{
+    if (loop_modify(&t->loop, t->http->listen_fd, EPOLLIN, &t->http->listen_fd) == 0)
+        t->accept_paused = false;
+    else
+        t->accept_again_ns = t->now_ns + ACCEPT_PAUSE_NS;
+}
+
+static void accept_some(struct http_thread *t)
+{
+    struct http *http = t->http;
+
+    for (int i = 0; i < ACCEPT_BATCH_MAX && atomic_load(&http->accepting); i++) {
+        struct sockaddr_storage peer;
+        int fd;
+        int status = http->os->accept(http->os, http->listen_fd, &peer, &fd);
+        if (status == -EAGAIN)
+            return;
+        if (status == -ECONNABORTED)
+            continue;
+        if (status != 0) {
+            accept_pause(t, status);
+            return;
+        }
+        t->adding_over_limit = at_connection_limit(http);
+        if (t->adding_over_limit) {
+            http_count(&t->counters.rejected, 1);
+            if (t->rejecting_count >= HTTP_REJECTING_MAX) {
+                refuse(http, fd);
+                continue;
+            }
+        }
+        socklen_t size =
+            peer.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+        /* On failure MHD has closed the socket; there is nobody to tell. */
+        (void)MHD_add_connection(t->daemon, fd, (struct sockaddr *)&peer, size);
+    }
+}
+
+/* --- the threads --- */
+
+/* Milliseconds the thread may sleep; -1: for ever. */
+static int wait_ms(struct http_thread *t)
+{
+    uint64_t until_ns = t->deadline_next_ns;
+    MHD_UNSIGNED_LONG_LONG mhd_ms;
+
+    if (t->accept_paused && t->accept_again_ns < until_ns)
+        until_ns = t->accept_again_ns;
+    if (atomic_load(&t->http->closing) && atomic_load(&t->http->close_deadline_ns) < until_ns)
+        until_ns = atomic_load(&t->http->close_deadline_ns);
+    uint64_t ms = UINT64_MAX;
+    if (until_ns != UINT64_MAX) {
+        uint64_t now_ns = t->http->os->monotonic_ns(t->http->os);
+        ms = until_ns <= now_ns ? 0 : (until_ns - now_ns) / 1000000 + 1;
+    }
+    if (MHD_get_timeout(t->daemon, &mhd_ms) == MHD_YES && mhd_ms < ms)
+        ms = mhd_ms;
+    if (ms == UINT64_MAX)
+        return -1;
+    return ms < 3600000 ? (int)ms : 3600000;
+}
+
+static void turn(struct http_thread *t)
+{
+    struct loop_event events[LOOP_EVENTS_MAX];
+    unsigned count = 0;
+    bool woken = false;
+    int timeout_ms = wait_ms(t);
+
+    if (timeout_ms != 0)
+        tarn_offline(t->session);
+    int status = loop_wait(&t->loop, timeout_ms, events, &count, &woken);
+    ASSERT(status == 0); /* only descriptors of our own making can be wrong */
+    if (timeout_ms != 0)
+        tarn_online(t->session);
+    else
+        tarn_quiescent(t->session);
+
+    t->now_ns = t->http->os->monotonic_ns(t->http->os);
+    bool accepting = atomic_load(&t->http->accepting);
+    if (t->listening && !accepting) {
+        loop_remove(&t->loop, t->http->listen_fd);
+        t->listening = t->accept_paused = false;
+    }
+    if (t->accept_paused && t->accept_again_ns <= t->now_ns)
+        accept_resume(t);
+    for (unsigned i = 0; i < count; i++)
+        if (events[i].tag == &t->http->listen_fd && t->listening)
+            accept_some(t);
+    MHD_run(t->daemon);
+    if (t->deadline_next_ns <= t->now_ns || atomic_load(&t->http->closing))
+        sweep(t);
+}
+
+static bool finished(struct http_thread *t)
+{
+    return atomic_load(&t->http->closing) &&
+           (t->connections == NULL || t->now_ns >= atomic_load(&t->http->close_deadline_ns));
+}
+
+static void *thread_main(void *thread)
+{
+    struct http_thread *t = thread;
+    struct http *http = t->http;
+    struct tarn_error error = {0};
+    int status = tarn_session_open(server_store(http->server), &t->session, &error);
+
+    pthread_mutex_lock(&http->lock);
+    http->started_count++;
+    if (status != TARN_OK) {
+        http->start_status = status;
+        http->start_error = error;
+    }
+    pthread_cond_signal(&http->started);
+    pthread_mutex_unlock(&http->lock);
+    if (status != TARN_OK)
+        return NULL;
+
+    while (!finished(t))
+        turn(t);
+    MHD_stop_daemon(t->daemon);
+    t->daemon = NULL;
+    ASSERT(t->connections == NULL);
+    tarn_session_close(t->session);
+    return NULL;
+}
+
+/* --- opening --- */
+
+/* Keys may hold any byte, so the target is decoded by us: MHD shall leave it alone. */
+static size_t keep_escapes(void *thread, struct MHD_Connection *mhd, char *text)
+{
+    (void)thread;
+    (void)mhd;
+    return strlen(text);
+}
+
+static int thread_prepare(struct http *http, struct http_thread *t, struct tarn_error *error)
+{
+    t->http = http;
+    t->now_ns = http->os->monotonic_ns(http->os);
+    t->deadline_next_ns = UINT64_MAX;
+    int status = loop_open(&t->loop);
+    if (status != 0)
+        return os_error(error, status, "cannot make", "an event loop");
+    t->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, http_request_handle, t,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONNECTION_BYTES,
+        MHD_OPTION_CONNECTION_LIMIT, MHD_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)idle_seconds(http), MHD_OPTION_NOTIFY_CONNECTION, on_connection, t,
+        MHD_OPTION_NOTIFY_COMPLETED, http_request_done, t, MHD_OPTION_URI_LOG_CALLBACK,
+        http_target_seen, t, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, t, MHD_OPTION_END);
+    const union MHD_DaemonInfo *info =
+        t->daemon != NULL ? MHD_get_daemon_info(t->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+    if (info == NULL)
+        return error_set(error, TARN_NOMEM, "cannot start libmicrohttpd");
+    status = loop_add(&t->loop, info->epoll_fd, EPOLLIN, &t->daemon);
+    if (status == 0)
+        status = loop_add(&t->loop, http->listen_fd, EPOLLIN, &http->listen_fd);
+    if (status != 0)
+        return os_error(error, status, "cannot watch", "the HTTP sockets");
+    t->listening = true;
+    return TARN_OK;
+}
+
+/* With all signals blocked: they are for the thread that runs the server. */
+static int thread_start(struct http_thread *t, struct tarn_error *error)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int status = pthread_create(&t->thread, NULL, thread_main, t);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status == 0 ? TARN_OK : os_error(error, -status, "cannot start", "an HTTP thread");
+}
+
+/* Start the threads and wait until each has its session. */
+static int threads_start(struct http *http, unsigned count, struct tarn_error *error)
+{
+    int status = TARN_OK;
+
+    for (unsigned i = 0; i < count && status == TARN_OK; i++) {
+        status = thread_start(&http->threads[i], error);
+        if (status == TARN_OK)
+            http->threads_count++;
+    }
+    pthread_mutex_lock(&http->lock);
+    while (http->started_count < http->threads_count)
+        pthread_cond_wait(&http->started, &http->lock);
+    if (status == TARN_OK && http->start_status != TARN_OK) {
+        status = http->start_status;
+        if (error != NULL)
+            *error = http->start_error;
+    }
+    pthread_mutex_unlock(&http->lock);
+    return status;
+}
+
+int http_open(struct server *server, const char *address, uint16_t port, struct http **ret_http,
+              struct tarn_error *error)
+{
+    unsigned count = os_core_count() < HTTP_THREADS_MAX ? 1 : HTTP_THREADS_MAX;
+    struct http *http = calloc(1, sizeof *http);
+
+    if (http == NULL)
+        return error_set(error, TARN_NOMEM, "out of memory");
+    http->server = server;
+    http->os = server_os(server);
+    http->listen_fd = -1;
+    http->is_loopback = http_address_is_loopback(address);
+    atomic_init(&http->accepting, true);
+    pthread_mutex_init(&http->lock, NULL);
+    pthread_cond_init(&http->started, NULL);
+    for (unsigned i = 0; i < HTTP_THREADS_MAX; i++)
+        http->threads[i].loop = (struct loop){.epoll_fd = -1, .wake_fd = -1};
+
+    char where[96];
+    snprintf(where, sizeof where, "HTTP on %s port %u", address, port);
+    int status = http->os->entropy(http->os, &http->seed, sizeof http->seed);
+    if (status != 0) {
+        status = os_error(error, status, "cannot read", "random numbers");
+        goto fail;
+    }
+    status = http->os->listen(http->os, address, port, LISTEN_BACKLOG, false, &http->listen_fd);
+    if (status != 0) {
+        http->listen_fd = -1;
+        status = os_error(error, status, "cannot listen for", where);
+        goto fail;
+    }
+    http->port = socket_local_port(http->listen_fd);
+    for (unsigned i = 0; i < count; i++) {
+        status = thread_prepare(http, &http->threads[i], error);
+        if (status != TARN_OK)
+            goto fail;
+    }
+    status = threads_start(http, count, error);
+    if (status != TARN_OK)
+        goto fail;
+    *ret_http = http;
+    return TARN_OK;
+fail:
+    http_close(http);
+    return status;
+}
+
+uint16_t http_port(const struct http *http)
+{
+    return http->port;
+}
+
+static void wake_all(struct http *http)
+{
+    for (unsigned i = 0; i < http->threads_count; i++)
+        loop_wake(&http->threads[i].loop);
+}
+
+void http_stop_accepting(struct http *http)
+{
+    /* The shutdown makes the kernel refuse further connections at once, instead of leaving them
+     * in a queue that nobody reads. */
+    if (atomic_exchange(&http->accepting, false))
+        shutdown(http->listen_fd, SHUT_RDWR);
+    wake_all(http);
+}
+
+void http_close(struct http *http)
+{
+    if (http == NULL)
+        return;
+    atomic_store(&http->close_deadline_ns,
+                 http->os->monotonic_ns(http->os) + HTTP_CLOSE_SECONDS_MAX * SECOND_NS);
+    atomic_store(&http->closing, true);
+    if (http->listen_fd >= 0)
+        http_stop_accepting(http);
+    for (unsigned i = 0; i < http->threads_count; i++)
+        pthread_join(http->threads[i].thread, NULL);
+    for (unsigned i = 0; i < HTTP_THREADS_MAX; i++) {
+        /* Still there if its thread never ran or had no session. */
+        if (http->threads[i].daemon != NULL)
+            MHD_stop_daemon(http->threads[i].daemon);
+        loop_close(&http->threads[i].loop);
+    }
+    if (http->listen_fd >= 0)
+        (void)http->os->close(http->os, http->listen_fd); /* nothing is in it */
+    ASSERT(atomic_load(&http->buffered_bytes) == 0);
+    pthread_cond_destroy(&http->started);
+    pthread_mutex_destroy(&http->lock);
+    free(http);
+}
+
+void http_counters_get(const struct http *http, uint64_t *ret_requests, uint64_t *ret_connections,
+                       uint64_t *ret_hits, uint64_t *ret_misses, uint64_t *ret_rejected)
+{
+    uint64_t sums[5] = {0};
+
+    for (unsigned i = 0; i < HTTP_THREADS_MAX; i++) {
+        const struct http_counters *c = &http->threads[i].counters;
+        sums[0] += atomic_load_explicit(&c->requests, memory_order_relaxed);
+        sums[1] += atomic_load_explicit(&c->connections, memory_order_relaxed);
+        sums[2] += atomic_load_explicit(&c->hits, memory_order_relaxed);
+        sums[3] += atomic_load_explicit(&c->misses, memory_order_relaxed);
+        sums[4] += atomic_load_explicit(&c->rejected, memory_order_relaxed);
+    }
+    *ret_requests = sums[0];
+    *ret_connections = sums[1];
+    *ret_hits = sums[2];
+    *ret_misses = sums[3];
+    *ret_rejected = sums[4];
+}
