@@ -5,7 +5,6 @@
  *       --connections N     (50)
  *       --pipeline N        requests sent at once by a connection (1)
  *       --requests N        in total (1000000)
- *       --seed N            of the order of keys (1)
  *       --no-check          count the bytes of the answers but do not compare them
  *
  * Made to cost as little as possible, so that the server is what is measured. At the start the
@@ -41,18 +40,13 @@
 
 struct settings {
     const char *path;
-    uint64_t port, connections, pipeline, requests, seed;
+    uint64_t port, connections, pipeline, requests;
     bool no_check;
 };
 
 struct record {
     const char *key, *value;
     uint32_t key_bytes, value_bytes;
-};
-
-struct records {
-    struct record *at;
-    size_t count;
 };
 
 /* Requests and replies in the order of asking; ends[i] is where the i-th ends in each. */
@@ -92,7 +86,7 @@ static uint64_t random_next(uint64_t *state) /* splitmix64 */
     return z ^ z >> 31;
 }
 
-static void read_records(struct records *records, const char *path)
+static struct record *read_records(const char *path, size_t *ret_count)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat status;
@@ -104,19 +98,21 @@ static void read_records(struct records *records, const char *path)
         err(1, "%s: cannot map", path);
     close(fd); /* the mapping stays: records point into it */
     const char *end = at + size;
-    size_t lines = 1;
+    size_t lines = 1, count = 0;
     for (const char *line = at; (line = memchr(line, '\n', (size_t)(end - line))); line++)
         lines++;
-    records->at = allocate(lines, sizeof(struct record));
+    struct record *records = allocate(lines, sizeof(*records));
     for (const char *next; at < end; at = next + 1) {
         next = memchr(at, '\n', (size_t)(end - at));
         next = next ? next : end;
         const char *space = memchr(at, ' ', (size_t)(next - at));
         if (!space)
-            errx(1, "record %zu has no separator", records->count);
-        records->at[records->count++] =
+            errx(1, "record %zu has no separator", count);
+        records[count++] =
             (struct record){at, space + 1, (uint32_t)(space - at), (uint32_t)(next - space - 1)};
     }
+    *ret_count = count;
+    return records;
 }
 
 static size_t put(char *to, const char *head, const char *body, size_t body_bytes)
@@ -128,26 +124,27 @@ static size_t put(char *to, const char *head, const char *body, size_t body_byte
     return head_bytes + body_bytes + 2;
 }
 
-static void make_script(struct script *script, struct records *records, uint64_t seed)
+static void make_script(struct script *script, struct record *records, size_t count)
 {
-    size_t count = script->count = records->count, request_bytes = 0, reply_bytes = 0;
+    uint64_t request_bytes = 0, reply_bytes = 0, seed = 1;
 
+    script->count = count;
     for (size_t i = count; i > 1; i--) { /* Fisher-Yates */
         size_t j = random_next(&seed) % i;
-        struct record swap = records->at[i - 1];
-        records->at[i - 1] = records->at[j];
-        records->at[j] = swap;
+        struct record swap = records[i - 1];
+        records[i - 1] = records[j];
+        records[j] = swap;
     }
     for (size_t i = 0; i < count; i++) {
-        request_bytes += records->at[i].key_bytes + 48;
-        reply_bytes += records->at[i].value_bytes + 32;
+        request_bytes += records[i].key_bytes + 48;
+        reply_bytes += records[i].value_bytes + 32;
     }
     script->requests = allocate(request_bytes, 1);
     script->replies = allocate(reply_bytes, 1);
     script->request_ends = allocate(count + 1, sizeof(uint64_t));
     script->reply_ends = allocate(count + 1, sizeof(uint64_t));
     for (size_t i = 0; i < count; i++) {
-        const struct record *r = &records->at[i];
+        const struct record *r = &records[i];
         char head[48];
         snprintf(head, sizeof(head), "*2\r\n$3\r\nGET\r\n$%u\r\n", r->key_bytes);
         script->request_ends[i + 1] =
@@ -281,22 +278,17 @@ static uint64_t number(const char *text, uint64_t low, uint64_t high)
 
 static struct settings parse(int argc, char **argv)
 {
-    struct settings s = {
-        .port = 6379, .connections = 50, .pipeline = 1, .requests = 1000000, .seed = 1};
-    static const struct option options[] = {{"port", 1, 0, 0},
-                                            {"connections", 1, 0, 1},
-                                            {"pipeline", 1, 0, 2},
-                                            {"requests", 1, 0, 3},
-                                            {"seed", 1, 0, 4},
-                                            {"no-check", 0, 0, 5},
-                                            {0}};
-    uint64_t *targets[] = {&s.port, &s.connections, &s.pipeline, &s.requests, &s.seed};
-    static const uint64_t high[] = {65535, 10000, 1024, 1000000000, UINT64_MAX};
+    struct settings s = {.port = 6379, .connections = 50, .pipeline = 1, .requests = 1000000};
+    static const struct option options[] = {{"port", 1, 0, 0},     {"connections", 1, 0, 1},
+                                            {"pipeline", 1, 0, 2}, {"requests", 1, 0, 3},
+                                            {"no-check", 0, 0, 4}, {0}};
+    uint64_t *targets[] = {&s.port, &s.connections, &s.pipeline, &s.requests};
+    static const uint64_t high[] = {65535, 10000, 1024, 1000000000};
 
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         if (option == '?')
             exit(2);
-        else if (option == 5)
+        else if (option == 4)
             s.no_check = true;
         else
             *targets[option] = number(optarg, 1, high[option]);
@@ -309,13 +301,14 @@ static struct settings parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct settings s = parse(argc, argv);
-    struct records records = {0};
     struct script script;
+    size_t count;
 
-    read_records(&records, s.path);
-    if (records.count == 0)
+    struct record *records = read_records(s.path, &count);
+    if (count == 0)
         errx(1, "%s has no records", s.path);
-    make_script(&script, &records, s.seed);
+    make_script(&script, records, count);
+    free(records);
     /* a batch is shorter than the pipeline only at the script's end and at the very end */
     size_t batches_max = s.requests / s.pipeline + s.requests / script.count + s.connections + 2;
     uint32_t *latencies = allocate(batches_max, sizeof(uint32_t));
