@@ -1,0 +1,138 @@
+/* tarn get: ask a running server. */
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/cli.h"
+#include "cli/get.h"
+#include "core/bytes.h"
+
+struct get_flags {
+    char *password, *password_file;
+    uint64_t timeout_seconds;
+    bool raw, null;
+};
+
+#define PASSWORD_BYTES_MAX 4096
+
+static const struct option rows[] = {
+    {"password", OPTION_SECRET, offsetof(struct get_flags, password), "", "PASSWORD",
+     "The server's password; others on this machine can see it in the list of processes"},
+    {"password-file", OPTION_TEXT, offsetof(struct get_flags, password_file), "", "FILE",
+     "Take the password from the first line of FILE"},
+    {"timeout", OPTION_UINT, offsetof(struct get_flags, timeout_seconds), "10", "SECONDS",
+     "Give up when the server is silent for so long", .min = 1, .max = 86400},
+    {"raw", OPTION_BOOL, offsetof(struct get_flags, raw), "no", NULL,
+     "Print the values only, without a newline after each"},
+    {"null", OPTION_BOOL, offsetof(struct get_flags, null), "no", NULL,
+     "End each value with a NUL byte instead of a newline"},
+};
+static const struct options table = {rows, sizeof rows / sizeof rows[0]};
+
+static void note_missing(void *context, const char *key)
+{
+    const struct cli_call *call = context;
+    struct tarn_error error;
+    error_set(&error, TARN_NOTFOUND, "no such key: %.400s", key);
+    cli_error(call->command->name, error.text);
+}
+
+/* The first line of the password file into `out`. */
+static int read_password(const struct os *os, const char *path, char out[PASSWORD_BYTES_MAX + 1],
+                         struct tarn_error *error)
+{
+    int fd;
+    struct os_file_info info;
+    int status = os_open_data(os, path, &fd, &info, error);
+    if (status != TARN_OK)
+        return status;
+    size_t size = info.size < PASSWORD_BYTES_MAX ? (size_t)info.size : PASSWORD_BYTES_MAX;
+    int e = os_read_full(os, fd, out, size, 0);
+    (void)os->close(os, fd); /* only read from */
+    if (e < 0)
+        return os_error(error, e, "cannot read", path);
+    out[size] = 0;
+    out[strcspn(out, "\r\n")] = 0;
+    return TARN_OK;
+}
+
+static int get(struct cli_call *call, const struct stream_address *address, const char *password,
+               struct get_output *output, struct tarn_error *error)
+{
+    const struct get_flags *flags = call->target;
+    int timeout_ms = (int)flags->timeout_seconds * 1000;
+    char *const *keys = call->words + 1;
+    int status, count = call->words_count - 1;
+    struct stream *stream = malloc(sizeof *stream);
+    if (!stream)
+        return error_set(error, TARN_NOMEM, "out of memory");
+    stream->fd = -1;
+    if (address->http) {
+        status = get_http(stream, address, timeout_ms, password, keys, count, output, error);
+    } else {
+        status = stream_open(stream, address, timeout_ms, error);
+        if (status == TARN_OK)
+            status = get_resp(stream, password, keys, count, output, error);
+    }
+    stream_close(stream);
+    free(stream);
+    return status;
+}
+
+static int usage(const struct cli_call *call, const char *text)
+{
+    cli_error(call->command->name, text);
+    return CLI_USAGE;
+}
+
+static int run(struct cli_call *call)
+{
+    const struct get_flags *flags = call->target;
+    const char *name = call->command->name, *password = flags->password;
+    char from_file[PASSWORD_BYTES_MAX + 1];
+    struct stream_address address;
+    struct tarn_error error;
+    if (flags->raw && flags->null)
+        return usage(call, "--raw and --null exclude each other");
+    if (*flags->password && *flags->password_file)
+        return usage(call, "--password and --password-file exclude each other");
+    if (stream_address_parse(call->words[0], &address, &error) != TARN_OK)
+        return usage(call, error.text);
+    if (*flags->password_file) {
+        if (read_password(call->os, flags->password_file, from_file, &error) != TARN_OK)
+            return cli_fail(call, NULL, &error);
+        password = from_file;
+    }
+    struct get_output output = {.values = stdout,
+                                .terminator = flags->raw    ? -1
+                                              : flags->null ? 0
+                                                            : '\n',
+                                .missing = note_missing,
+                                .context = call};
+    int status = get(call, &address, password, &output, &error);
+    int exit_status = cli_flush(name);
+    if (status != TARN_OK)
+        return cli_fail(call, NULL, &error);
+    return output.missing_count > 0 ? CLI_FAILED : exit_status;
+}
+
+const struct cli_command cli_command_get = {
+    .name = "get",
+    .words = "HOST:PORT KEY...",
+    .summary = "Ask a server for values",
+    .description =
+        "Prints the values of the keys, one a line, in the order of the keys. For a key that does "
+        "not exist nothing is printed on standard output, a line on standard error says so, and "
+        "the exit status is 1.\n"
+        "\n"
+        "HOST:PORT is asked over RESP, http://HOST:PORT over HTTP; without a port, 6379 and 8379 "
+        "are taken. An IPv6 address stands in brackets.",
+    .examples = "tarn get localhost:6379 KEY\tover RESP\n"
+                "tarn get http://[::1]:8379 KEY1 KEY2\tover HTTP\n"
+                "tarn get --raw localhost KEY > file\tthe value's bytes and nothing else\n",
+    .options = &table,
+    .target_bytes = sizeof(struct get_flags),
+    .words_min = 2,
+    .words_max = -1,
+    .run = run,
+};

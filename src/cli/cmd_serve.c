@@ -1,0 +1,92 @@
+/* tarn serve: answer questions about a data file over RESP and HTTP. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/data_flags.h"
+#include "core/number.h"
+#include "pack/format.h"
+#include "server/server.h"
+
+/* "[::1]" of an IPv6 address, others as they are; of several addresses the first. */
+static void host_of(const char *bind, char *out, size_t out_size)
+{
+    size_t size = strcspn(bind, ", ");
+    bool v6 = memchr(bind, ':', size) != NULL;
+    snprintf(out, out_size, v6 ? "[%.*s]" : "%.*s", (int)size, bind);
+}
+
+/* One line a fact, for the person who started it; scripts read the log instead. */
+static void print_start(struct server *server, const struct config *config)
+{
+    struct tarn_stats stats;
+    char described[64], a[32], b[32], host[128];
+    tarn_stats_get(server_store(server), &stats);
+    host_of(config->bind, host, sizeof host);
+    printf("data    %s: %s, %s\n", server_data_path(server),
+           format_describe(&stats.format, described), number_format_size(stats.data_bytes, a));
+    printf("keys    %s%s\n", number_format_count(stats.keys, a),
+           stats.records > stats.keys ? " (repeated keys count once)" : "");
+    printf("memory  %s: data and an index of %s (%s)\n", number_format_size(stats.memory_bytes, a),
+           number_format_size(stats.index_bytes, b),
+           stats.index_built ? "built now" : "read from its file");
+    unsigned port = server_port(server), http_port = server_http_port(server);
+    const char *password = *config->password || *config->password_file ? " --pass PASSWORD" : "";
+    if (port)
+        printf("RESP    %s:%u      try: redis-cli -p %u%s get KEY\n", host, port, port, password);
+    if (http_port)
+        printf("HTTP    %s:%u      try: curl %shttp://%s:%u/kv/KEY\n", host, http_port,
+               *password ? "-H 'Authorization: Bearer PASSWORD' " : "", host, http_port);
+    printf("stop with SIGINT or SIGTERM; SIGHUP loads a new version of the file\n");
+}
+
+static int run(struct cli_call *call)
+{
+    struct config *config = call->target;
+    struct server *server;
+    struct tarn_error error;
+    int status = config_finish(config, &error);
+    if (status != TARN_OK) {
+        cli_error(call->command->name, error.text);
+        return status == TARN_INVALID ? CLI_USAGE : CLI_FAILED;
+    }
+    status = server_open(call->os, config, call->words[0], &server, &error);
+    if (status != TARN_OK)
+        return cli_fail(call, NULL, &error);
+    print_start(server, config);
+    if (fflush(stdout) != 0)
+        clearerr(stdout); /* whoever reads the greeting went away; serving goes on */
+    status = server_run(server, &error);
+    server_close(server);
+    return status == TARN_OK ? CLI_OK : cli_fail(call, NULL, &error);
+}
+
+static const char *config_path(const void *target)
+{
+    return ((const struct config *)target)->config_file;
+}
+
+const struct cli_command cli_command_serve = {
+    .name = "serve",
+    .words = "FILE",
+    .summary = "Serve a data file over RESP and HTTP",
+    .description =
+        "Loads FILE into memory and answers reads of it: over RESP, as Redis's clients speak it, "
+        "and over HTTP. If the index FILE.tarnidx is missing, damaged or belongs to another "
+        "version of the file, it is built first.\n"
+        "\n"
+        "The log goes to standard error, one line an event. SIGTERM and SIGINT finish the replies "
+        "under way and exit with status 0; SIGHUP, or the command RELOAD, loads a new version of "
+        "the file beside the old one and swaps them without dropping a request.\n"
+        "\n"
+        "Every option can also stand in the file named by --config, one \"name value\" a line; "
+        "options on the command line win.",
+    .examples = "tarn serve sample.txt\tRESP on 127.0.0.1:6379, HTTP on 127.0.0.1:8379\n"
+                "tarn serve --bind 0.0.0.0 --password-file secret sample.txt\tfor other machines\n"
+                "tarn serve --memory 8G --threads 4 big.bin\trefuse to use more than 8 GiB\n",
+    .options = &config_options,
+    .target_bytes = sizeof(struct config),
+    .words_min = 1,
+    .words_max = 1,
+    .config_path = config_path,
+    .run = run,
+};
