@@ -250,7 +250,7 @@ def start_redis(args, core=None):
 def start_pogocache(args, binary, core=None):
     port = free_port()
     argv = [binary, "-h", "127.0.0.1", "-p", str(port), "--threads", "1"]
-    return Server(args, "pogocache", argv, port, http_port=port, core=core).wait_ready(port)
+    return Server(args, "pogocache", argv, port, core=core).wait_ready(port)
 
 
 def start_echo(args, request_bytes, value_bytes, core=None):
