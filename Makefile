@@ -6,6 +6,7 @@
 #                            also SAN=thread, SAN=undefined
 #   make WERROR=1            warnings are errors (as script/test does)
 #   make B=DIR               build in DIR instead
+#   make V=1                 show every command
 #
 #   make unit                build and run the unit tests; fault: those with failing system calls
 #   make fuzz                run each fuzzer for FUZZ_SECONDS (600); fuzz-brief: for 5 s. clang
@@ -30,6 +31,8 @@ LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR     ?= $(PREFIX)/share/man
 MAKEFLAGS += --no-builtin-rules
+Q := $(if $(V),,@)
+say = @$(if $(V),:,printf '  %-7s %s\n' $(1) $@)
 .SUFFIXES:
 
 VERSION := $(shell sed -n 's/^.define TARN_VERSION "\(.*\)"/\1/p' include/tarn.h)
@@ -80,9 +83,10 @@ endif
 CPPFLAGS += -Isrc -Iinclude -D_GNU_SOURCE
 CFLAGS   += -std=gnu17 $(MODE) $(WARNINGS) -fPIC -fvisibility=hidden -MMD -MP -pthread
 LDFLAGS  += $(MODE) -pthread -Wl,-z,relro -Wl,-z,now -Wl,--as-needed
-# Test programs link the archives' machine code as it is: LTO once per program takes too long.
-LDFLAGS_TEST := $(filter-out -flto=auto,$(LDFLAGS)) $(if $(LTO),-fno-lto)
-CFLAGS_TEST  := $(filter-out -flto=auto -ffat-lto-objects,$(CFLAGS))
+# Test programs link the archives' machine code as it is: LTO once per program takes too long, and
+# -O3 of the tests themselves too, besides making gcc warn of what cannot happen.
+LDFLAGS_TEST := $(filter-out -flto=auto -O3,$(LDFLAGS)) $(if $(LTO),-fno-lto)
+CFLAGS_TEST  := $(filter-out -flto=auto -ffat-lto-objects -O3,$(CFLAGS)) $(if $(LTO),-O1)
 LIBS     := -lurcu-qsbr -lm
 LIBS_SERVER := -lmicrohttpd -ljansson
 
@@ -96,33 +100,37 @@ LIBRARY_OBJECTS = $(foreach l,$(LIBRARY_LAYERS),$(call folder_objects,$(l)))
 archives = $(foreach l,$(1) $(LOWER_$(1)),$(B)/$(l).a)
 
 $(B)/tarn: $(call archives,cli)
-	$(CC) $(LDFLAGS) -o $@ $(call archives,cli) $(LIBS_SERVER) $(LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(call archives,cli) $(LIBS_SERVER) $(LIBS)
 
 # The static library is one relocatable object of finished machine code, so that any compiler's
 # linker takes it, with every name but tarn.h's made local, so that none can clash.
 $(B)/libtarn.o: $(LIBRARY_OBJECTS)
-	$(if $(LTO),$(CC) $(MODE) -r -nostdlib -flinker-output=nolto-rel,ld -r) -o $@.all $^
-	$(OBJCOPY) --localize-hidden $@.all $@
+	$(call say,LINK)
+	$(Q)$(if $(LTO),$(CC) $(MODE) -r -nostdlib -flinker-output=nolto-rel,ld -r) -o $@.all $^
+	$(Q)$(OBJCOPY) --localize-hidden $@.all $@
 	@rm -f $@.all
 
 $(B)/libtarn.a: $(B)/libtarn.o
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(B)/libtarn.so: $(LIBRARY_OBJECTS)
-	$(CC) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL -o $@ $^ $(LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL -o $@ $^ $(LIBS)
 
 define archive_rule
 $(B)/$(1).a: $(call folder_objects,$(1))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	$(AR) rcs $$@ $$^
+	$(Q)$(AR) rcs $$@ $$^
 endef
 $(foreach l,$(LAYERS),$(eval $(call archive_rule,$(l))))
 
 $(B)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 # --- unit and fault tests: test/{unit,fault}/test_<folder>_<what>.c, linked with that folder and
 # lower ones only, and with what test/lib/ offers ---
@@ -134,17 +142,19 @@ TESTLIB_OBJECTS := $(patsubst test/lib/%.c,$(B)/testlib/%.o,$(wildcard test/lib/
 
 $(B)/testlib/%.o: test/lib/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Itest $(CFLAGS_TEST) -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) -Itest $(CFLAGS_TEST) -c -o $@ $<
 
 $(B)/testlib.a: $(TESTLIB_OBJECTS)
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 define test_rule
 $(B)/$(1): test/$(1).c $(B)/testlib.a $(call archives,$(call test_folder,$(1)))
 	@mkdir -p $$(@D)
-	$(CC) $(CPPFLAGS) -Itest $(CFLAGS_TEST) $(LDFLAGS_TEST) -o $$@ $$< $(B)/testlib.a \
+	@$(if $(V),:,printf '  %-7s %s\n' TEST $$@)
+	$(Q)$(CC) $(CPPFLAGS) -Itest $(CFLAGS_TEST) $(LDFLAGS_TEST) -o $$@ $$< $(B)/testlib.a \
 	    $(call archives,$(call test_folder,$(1))) -lcmocka $(LIBS_SERVER) $(LIBS)
 endef
 $(foreach t,$(UNIT_TESTS) $(FAULT_TESTS),$(eval $(call test_rule,$(t))))
@@ -173,18 +183,21 @@ FUZZ_SECONDS ?= 600
 
 $(B)/fuzz/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+	$(call say,CLANG)
+	$(Q)$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
 
 $(B)/fuzz/testlib/%.o: test/lib/%.c
 	@mkdir -p $(@D)
-	$(CLANG) $(CPPFLAGS) -Itest $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+	$(call say,CLANG)
+	$(Q)$(CLANG) $(CPPFLAGS) -Itest $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
 
 $(B)/fuzz/all.a: $(FUZZ_TESTLIB) $(FUZZ_OBJECTS)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(B)/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(B)/fuzz/all.a
-	$(CLANG) $(CPPFLAGS) -Itest $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $< $(B)/fuzz/all.a \
+	$(call say,CLANG)
+	$(Q)$(CLANG) $(CPPFLAGS) -Itest $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $< $(B)/fuzz/all.a \
 	    -lcmocka $(LIBS)
 
 fuzz-build: $(addprefix $(B)/fuzz/fuzz_,$(FUZZERS))
