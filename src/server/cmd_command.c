@@ -33,8 +33,7 @@ static bool is_served(const struct command *command)
     return command != NULL && (command->flags & COMMAND_REFUSED) == 0;
 }
 
-/* The served command that "name" or "container|subcommand" names, or NULL. */
-static const struct command *find_full_name(struct tarn_bytes name)
+const struct command *command_find_full(struct tarn_bytes name)
 {
     const char *bar = name.size > 0 ? memchr(name.data, '|', name.size) : NULL;
     struct tarn_bytes words[2] = {name};
@@ -167,7 +166,7 @@ void cmd_command_info(struct client *client, const struct resp_request *request)
     }
     reply_array(&client->reply, request->count - 2);
     for (size_t i = 2; i < request->count; i++) {
-        const struct command *command = find_full_name(request->args[i]);
+        const struct command *command = command_find_full(request->args[i]);
         if (command != NULL)
             reply_info(client, command);
         else
@@ -257,10 +256,10 @@ void cmd_command_docs(struct client *client, const struct resp_request *request)
     }
     size_t count = 0;
     for (size_t i = 2; i < request->count; i++)
-        count += find_full_name(request->args[i]) != NULL;
+        count += command_find_full(request->args[i]) != NULL;
     reply_map(&client->reply, count);
     for (size_t i = 2; i < request->count; i++) {
-        const struct command *command = find_full_name(request->args[i]);
+        const struct command *command = command_find_full(request->args[i]);
         if (command != NULL)
             reply_docs(client, command);
     }

@@ -19,6 +19,9 @@ enum {
 extern const struct command command_served[COMMAND_SERVED_COUNT]; /* sorted by name */
 extern const struct command command_refused[COMMAND_REFUSED_IDS]; /* sorted by name */
 
+/* The served command that "name" or "container|subcommand" names, or NULL. */
+const struct command *command_find_full(struct tarn_bytes name);
+
 /* --- helpers of handlers --- */
 
 /* Does argument `index` exist and equal `word`, ASCII case ignored? */

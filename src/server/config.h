@@ -7,12 +7,12 @@
 
 struct config {
     char *bind;               /* "127.0.0.1"; numeric addresses, comma-separated */
-    uint64_t port;            /* RESP; 0 = off */
+    uint64_t port;            /* RESP; 0 = any free one */
     uint64_t http_port;       /* 0 = off */
     uint64_t threads;         /* workers; 0 = one per core */
     uint64_t memory_bytes;    /* cap on data, index and buffers; 0 = no cap */
     char *password;           /* "" = none */
-    char *password_file;      /* read at start and reload; first line */
+    char *password_file;      /* read at start by config_finish(); first line */
     int log_level;            /* enum log_level */
     uint64_t max_connections; /* RESP + HTTP */
     uint64_t idle_seconds_max;      /* close a client idle this long; 0 = never */
@@ -34,6 +34,12 @@ extern const struct options config_options;
  * is refused, password and password-file exclude each other), read the password file, fill
  * defaults that depend on the machine. Errors: INVALID, MISSING, DENIED, IO. */
 TARN_MUST int config_finish(struct config *config, struct tarn_error *error);
+
+/* Parts of config_finish(), for those who need only one: the format options agree with each other;
+ * the addresses to bind are numeric, and there is a password if one lets other machines in.
+ * Errors: INVALID. */
+TARN_MUST int config_check_format(const struct config *config, struct tarn_error *error);
+TARN_MUST int config_check_password(const struct config *config, struct tarn_error *error);
 
 /* The data-file part as store options; views into config. */
 struct tarn_options config_store_options(const struct config *config, const char *path);

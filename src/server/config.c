@@ -1,0 +1,281 @@
+/* The server's settings: the table of rows, and the checks that no single row can make.
+ *
+ * How: every source (defaults, configuration file, flags, CONFIG SET) writes through the table;
+ * config_finish() then looks at the whole once. Invariants: a server without a password listens
+ * on loopback only; `password` holds the password wherever it came from.
+ * Failure modes: each problem is one line that names the option and says what to do; a password
+ * never appears in one. */
+#include "server/config.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "core/number.h"
+#include "os/os.h"
+#include "server/log.h"
+
+enum {
+    PASSWORD_FILE_BYTES_MAX = 64 << 10,
+    ADDRESS_BYTES_MAX = 63, /* of one numeric address */
+};
+
+static const char *const format_words[] = {"auto", "text", "binary", NULL};
+static const char *const size_type_words[] = {"u32", "u16", "u64", "varint", NULL};
+static const char *const duplicates_words[] = {"last", "first", "error", NULL};
+
+#define FIELD(name) offsetof(struct config, name)
+
+/* Rows, not code: */
+/* clang-format off */
+static const struct option rows[] = {
+    {"bind", OPTION_TEXT, FIELD(bind), "127.0.0.1", "ADDRESS",
+     "Numeric addresses to listen on, separated by commas; beyond loopback a password is asked"},
+    {"port", OPTION_UINT, FIELD(port), "6379", "N",
+     "TCP port of RESP; 0 picks a free one", 0, 65535},
+    {"http-port", OPTION_UINT, FIELD(http_port), "8379", "N",
+     "TCP port of HTTP; 0 turns it off", 0, 65535},
+    {"threads", OPTION_UINT, FIELD(threads), "0", "N",
+     "Threads that serve, and that index and load; 0 is one per core", 0, 1024},
+    {"memory", OPTION_SIZE, FIELD(memory_bytes), "0", "SIZE",
+     "Most memory for data, index and buffers together; 0 is no cap"},
+    {"password", OPTION_SECRET, FIELD(password), NULL, "TEXT",
+     "Password that clients must give; a flag can be seen by other users, a file cannot",
+     .flags = OPTION_LIVE},
+    {"password-file", OPTION_TEXT, FIELD(password_file), NULL, "FILE",
+     "File whose first line is the password"},
+    {"config", OPTION_TEXT, FIELD(config_file), NULL, "FILE",
+     "Configuration file: these names without the dashes, one and its value a line",
+     .flags = OPTION_ONLY_FLAG},
+    {"log-level", OPTION_WORD, FIELD(log_level), "info", "LEVEL",
+     "Least severe events to log", .words = log_level_words, .flags = OPTION_LIVE},
+    {"max-connections", OPTION_UINT, FIELD(max_connections), "16384", "N",
+     "Most connections at a time, RESP and HTTP together", 1, 1000000, .flags = OPTION_LIVE},
+    {"timeout", OPTION_UINT, FIELD(idle_seconds_max), "0", "SECONDS",
+     "Close a connection that is idle this long; 0 never does", 0, 2147483647,
+     .flags = OPTION_LIVE},
+    {"output-limit", OPTION_SIZE, FIELD(output_bytes_max), "1G", "SIZE",
+     "Most reply bytes waiting for one client; over it the client is closed", 64 << 10,
+     .flags = OPTION_LIVE},
+    {"request-limit", OPTION_SIZE, FIELD(request_bytes_max), "64M", "SIZE",
+     "Most bytes of one request", 128 << 10, .flags = OPTION_LIVE},
+    {"slowlog-log-slower-than", OPTION_UINT, FIELD(slowlog_us), "10000", "US",
+     "Keep commands that take this many microseconds or more in the slow log",
+     .flags = OPTION_LIVE},
+    {"slowlog-max-len", OPTION_UINT, FIELD(slowlog_entries_max), "128", "N",
+     "Entries in the slow log; 0 turns it off", 0, 100000, .flags = OPTION_LIVE},
+    {"format", OPTION_WORD, FIELD(format), "auto", "FORMAT",
+     "Format of the data file", .words = format_words},
+    {"separator", OPTION_TEXT, FIELD(separator), NULL, "CHAR",
+     "Text format: what ends a key, one byte, tab or space; without it the first of tab and space"},
+    {"size-type", OPTION_WORD, FIELD(size_type), "u32", "TYPE",
+     "Binary format: how sizes are written", .words = size_type_words},
+    {"big-endian", OPTION_BOOL, FIELD(big_endian), NULL, NULL,
+     "Binary format: sizes have their high byte first"},
+    {"on-duplicate", OPTION_WORD, FIELD(on_duplicate), "last", "WHICH",
+     "Which record of a key counts when there are several", .words = duplicates_words},
+    {"index", OPTION_TEXT, FIELD(index_path), NULL, "FILE",
+     "Index file; by default the data file's name and .tarnidx"},
+};
+/* clang-format on */
+
+const struct options config_options = {rows, sizeof rows / sizeof *rows};
+
+/* --- addresses --- */
+
+/* One numeric address; false if it is none. */
+static bool parse_address(struct tarn_bytes text, bool *ret_loopback)
+{
+    char address[ADDRESS_BYTES_MAX + 1];
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (text.size == 0 || text.size > ADDRESS_BYTES_MAX)
+        return false;
+    memcpy(address, text.data, text.size);
+    address[text.size] = 0;
+    if (inet_pton(AF_INET, address, &v4) == 1) {
+        *ret_loopback = ntohl(v4.s_addr) >> 24 == 127;
+        return true;
+    }
+    if (inet_pton(AF_INET6, address, &v6) != 1)
+        return false;
+    *ret_loopback =
+        IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+    return true;
+}
+
+/* Check every address of `bind`. Errors: INVALID. */
+static int check_bind(const struct config *config, bool *ret_loopback, struct tarn_error *error)
+{
+    bool all = true;
+    const char *p = config->bind;
+    for (;;) {
+        size_t size = strcspn(p, ",");
+        bool loopback;
+        if (!parse_address((struct tarn_bytes){p, size}, &loopback))
+            return error_set(error, TARN_INVALID,
+                             "--bind: \"%.*s\" is no numeric address; write it like 127.0.0.1 or "
+                             "::1, and a comma between two",
+                             size < 80 ? (int)size : 80, p);
+        all &= loopback;
+        if (p[size] == 0)
+            break;
+        p += size + 1;
+    }
+    *ret_loopback = all;
+    return TARN_OK;
+}
+
+int config_check_password(const struct config *config, struct tarn_error *error)
+{
+    bool loopback = false;
+    int status = check_bind(config, &loopback, error);
+    if (status != TARN_OK)
+        return status;
+    if (!loopback && config->password[0] == 0)
+        return error_set(error, TARN_INVALID,
+                         "--bind: %s lets other machines in, and there is no password; set "
+                         "--password-file FILE, or bind to 127.0.0.1",
+                         config->bind);
+    return TARN_OK;
+}
+
+/* --- the password file --- */
+
+/* Take the first line of the file's text as the password. */
+static int take_password(struct config *config, const char *text, size_t size,
+                         struct tarn_error *error)
+{
+    const char *newline = memchr(text, '\n', size);
+    if (newline != NULL)
+        size = (size_t)(newline - text);
+    if (size > 0 && text[size - 1] == '\r')
+        size--;
+    if (size == 0)
+        return error_set(error, TARN_INVALID, "--password-file: the first line of %s is empty",
+                         config->password_file);
+    const struct option *row = options_find(&config_options, bytes_of("password"));
+    int status = options_set(row, config, (struct tarn_bytes){text, size}, error);
+    if (status != TARN_OK)
+        error_prepend(error, "--password-file %s", config->password_file);
+    return status;
+}
+
+static int read_password_file(struct config *config, struct tarn_error *error)
+{
+    const struct os *os = os_real();
+    struct os_file_info info;
+    char *text = NULL;
+    int fd;
+    int status = os_open_data(os, config->password_file, &fd, &info, error);
+    if (status != TARN_OK) {
+        error_prepend(error, "--password-file");
+        return status;
+    }
+    size_t size = info.size < PASSWORD_FILE_BYTES_MAX ? info.size : PASSWORD_FILE_BYTES_MAX;
+    text = malloc(size + 1);
+    if (text == NULL) {
+        status = error_set(error, TARN_NOMEM, "--password-file: out of memory");
+        goto out;
+    }
+    int failure = os_read_full(os, fd, text, size, 0);
+    if (failure != 0)
+        status = os_error(error, failure, "--password-file: cannot read", config->password_file);
+    else
+        status = take_password(config, text, size, error);
+    explicit_bzero(text, size);
+out:
+    free(text);
+    os->close(os, fd); /* only read: nothing can be lost */
+    return status;
+}
+
+/* --- the data file --- */
+
+/* "--separator": one byte, or a word for one that is hard to type. */
+static bool parse_separator(const char *text, unsigned char *ret_separator)
+{
+    static const struct {
+        const char *word;
+        unsigned char byte;
+    } words[] = {{"tab", '\t'}, {"\\t", '\t'}, {"space", ' '}, {"comma", ','}};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strcmp(text, words[i].word) == 0) {
+            *ret_separator = words[i].byte;
+            return true;
+        }
+    }
+    if (text[0] == 0 || text[1] != 0 || text[0] == '\n')
+        return false;
+    *ret_separator = (unsigned char)text[0];
+    return true;
+}
+
+int config_check_format(const struct config *config, struct tarn_error *error)
+{
+    unsigned char separator;
+    bool text = config->separator[0] != 0;
+    bool binary = config->size_type != TARN_SIZE_U32 || config->big_endian;
+    if (text && !parse_separator(config->separator, &separator))
+        return error_set(error, TARN_INVALID,
+                         "--separator: \"%.40s\" is not one byte; write one, or tab or space",
+                         config->separator);
+    if (text && (binary || config->format == TARN_FORMAT_BINARY))
+        return error_set(error, TARN_INVALID,
+                         "--separator is for the text format, but %s says binary; leave one out",
+                         config->format == TARN_FORMAT_BINARY ? "--format"
+                         : config->big_endian                 ? "--big-endian"
+                                                              : "--size-type");
+    if (binary && config->format == TARN_FORMAT_TEXT)
+        return error_set(error, TARN_INVALID,
+                         "%s is for the binary format, but --format says text; leave one out",
+                         config->big_endian ? "--big-endian" : "--size-type");
+    if (config->big_endian && config->size_type == TARN_SIZE_VARINT)
+        return error_set(error, TARN_INVALID,
+                         "--big-endian: sizes of type varint have no byte order; leave it out");
+    return TARN_OK;
+}
+
+struct tarn_options config_store_options(const struct config *config, const char *path)
+{
+    struct tarn_options options = {
+        .path = path,
+        .index_path = config->index_path[0] != 0 ? config->index_path : NULL,
+        .duplicates = (enum tarn_duplicates)config->on_duplicate,
+        .memory_bytes_max = config->memory_bytes,
+        .threads = (unsigned)config->threads,
+    };
+    struct tarn_format *format = &options.format;
+    format->kind = (enum tarn_format_kind)config->format;
+    format->size_type = (enum tarn_size_type)config->size_type;
+    format->big_endian = config->big_endian;
+    format->separator_set = parse_separator(config->separator, &format->separator);
+    /* An option of one format chooses that format. */
+    if (format->separator_set)
+        format->kind = TARN_FORMAT_TEXT;
+    else if (format->size_type != TARN_SIZE_U32 || format->big_endian)
+        format->kind = TARN_FORMAT_BINARY;
+    return options;
+}
+
+int config_finish(struct config *config, struct tarn_error *error)
+{
+    int status = config_check_format(config, error);
+    if (status != TARN_OK)
+        return status;
+    if (config->password_file[0] != 0) {
+        if (config->password[0] != 0)
+            return error_set(error, TARN_INVALID,
+                             "--password and --password-file exclude each other; leave one out");
+        status = read_password_file(config, error);
+        if (status != TARN_OK)
+            return status;
+    }
+    status = config_check_password(config, error);
+    if (status != TARN_OK)
+        return status;
+    if (config->threads == 0)
+        config->threads = os_core_count();
+    return TARN_OK;
+}
