@@ -132,6 +132,10 @@ $(B)/obj/%.o: src/%.c
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
+# A test that asks for too much memory wants the answer that malloc gives, not an abort.
+export ASAN_OPTIONS ?= allocator_may_return_null=1
+export TSAN_OPTIONS ?= allocator_may_return_null=1
+
 # --- unit and fault tests: test/{unit,fault}/test_<folder>_<what>.c, linked with that folder and
 # lower ones only, and with what test/lib/ offers ---
 

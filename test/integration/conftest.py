@@ -40,9 +40,9 @@ def program():
 
 def environment():
     env = dict(os.environ)
-    env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
-    env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
-    env.setdefault("TSAN_OPTIONS", "exitcode=66:second_deadlock_stack=1")
+    env.setdefault("ASAN_OPTIONS", "allocator_may_return_null=1")
+    env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+    env.setdefault("TSAN_OPTIONS", "allocator_may_return_null=1")
     return env
 
 
