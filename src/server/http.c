@@ -193,7 +193,7 @@ static void accept_some(struct http_thread *t)
 {
     struct http *http = t->http;
 
-    for (int i = 0; i < ACCEPT_BATCH_MAX && atomic_load(&http->accepting); i++) {
+    for (int i = 0; i < ACCEPT_BATCH_MAX && atomic_load(&http->state) == HTTP_ACCEPTING; i++) {
         struct sockaddr_storage peer;
         int fd;
         int status = http->os->accept(http->os, http->listen_fd, &peer, &fd);
@@ -228,7 +228,8 @@ static int wait_ms(struct http_thread *t)
     uint64_t until_ns = t->deadline_next_ns;
     MHD_UNSIGNED_LONG_LONG mhd_ms;
 
-    if (t->accept_paused && t->accept_again_ns < until_ns)
+    if (t->accept_paused && atomic_load(&t->http->state) == HTTP_ACCEPTING &&
+        t->accept_again_ns < until_ns)
         until_ns = t->accept_again_ns;
     if (atomic_load(&t->http->closing) && atomic_load(&t->http->close_deadline_ns) < until_ns)
         until_ns = atomic_load(&t->http->close_deadline_ns);
@@ -261,12 +262,12 @@ static void turn(struct http_thread *t)
         tarn_quiescent(t->session);
 
     t->now_ns = t->http->os->monotonic_ns(t->http->os);
-    bool accepting = atomic_load(&t->http->accepting);
-    if (t->listening && !accepting) {
+    int state = atomic_load(&t->http->state);
+    if (t->listening && state == HTTP_STOPPED) {
         loop_remove(&t->loop, t->http->listen_fd);
         t->listening = t->accept_paused = false;
     }
-    if (t->accept_paused && t->accept_again_ns <= t->now_ns)
+    if (t->accept_paused && t->accept_again_ns <= t->now_ns && state == HTTP_ACCEPTING)
         accept_resume(t);
     for (unsigned i = 0; i < count; i++)
         if (events[i].tag == &t->http->listen_fd && t->listening)
@@ -340,10 +341,11 @@ static int thread_prepare(struct http *http, struct http_thread *t, struct tarn_
         return error_set(error, TARN_NOMEM, "cannot start libmicrohttpd");
     status = loop_add(&t->loop, info->epoll_fd, EPOLLIN, &t->daemon);
     if (status == 0)
-        status = loop_add(&t->loop, http->listen_fd, EPOLLIN, &http->listen_fd);
+        status = loop_add(&t->loop, http->listen_fd, 0, &http->listen_fd);
     if (status != 0)
         return os_error(error, status, "cannot watch", "the HTTP sockets");
     t->listening = true;
+    t->accept_paused = true; /* until http_open() is about to return */
     return TARN_OK;
 }
 
@@ -381,6 +383,12 @@ static int threads_start(struct http *http, unsigned count, struct tarn_error *e
     return status;
 }
 
+static void wake_all(struct http *http)
+{
+    for (unsigned i = 0; i < http->threads_count; i++)
+        loop_wake(&http->threads[i].loop);
+}
+
 int http_open(struct server *server, const char *address, uint16_t port, struct http **ret_http,
               struct tarn_error *error)
 {
@@ -393,7 +401,7 @@ int http_open(struct server *server, const char *address, uint16_t port, struct 
     http->os = server_os(server);
     http->listen_fd = -1;
     http->is_loopback = http_address_is_loopback(address);
-    atomic_init(&http->accepting, true);
+    atomic_init(&http->state, HTTP_OPENING);
     pthread_mutex_init(&http->lock, NULL);
     pthread_cond_init(&http->started, NULL);
     for (unsigned i = 0; i < HTTP_THREADS_MAX; i++)
@@ -421,7 +429,10 @@ int http_open(struct server *server, const char *address, uint16_t port, struct 
     status = threads_start(http, count, error);
     if (status != TARN_OK)
         goto fail;
+    /* Only now: what the threads ask of the server may lead back here, through *ret_http. */
     *ret_http = http;
+    atomic_store(&http->state, HTTP_ACCEPTING);
+    wake_all(http);
     return TARN_OK;
 fail:
     http_close(http);
@@ -433,17 +444,11 @@ uint16_t http_port(const struct http *http)
     return http->port;
 }
 
-static void wake_all(struct http *http)
-{
-    for (unsigned i = 0; i < http->threads_count; i++)
-        loop_wake(&http->threads[i].loop);
-}
-
 void http_stop_accepting(struct http *http)
 {
     /* The shutdown makes the kernel refuse further connections at once, instead of leaving them
      * in a queue that nobody reads. */
-    if (atomic_exchange(&http->accepting, false))
+    if (atomic_exchange(&http->state, HTTP_STOPPED) != HTTP_STOPPED)
         shutdown(http->listen_fd, SHUT_RDWR);
     wake_all(http);
 }

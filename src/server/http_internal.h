@@ -58,6 +58,9 @@ struct http_connection {
     const char *error_text;
 };
 
+/* Whether new connections are taken. OPENING: http_open() has not returned yet. */
+enum http_state { HTTP_OPENING, HTTP_ACCEPTING, HTTP_STOPPED };
+
 struct http_counters {
     _Atomic uint64_t requests, connections, hits, misses, rejected;
 };
@@ -86,7 +89,8 @@ struct http {
     uint16_t port;
     bool is_loopback; /* bound to it: the Host field is checked */
     uint64_t seed;
-    _Atomic bool accepting, closing;
+    _Atomic int state; /* enum http_state */
+    _Atomic bool closing;
     _Atomic uint64_t close_deadline_ns; /* valid when closing */
     _Atomic uint64_t buffered_bytes;
 

@@ -1,0 +1,271 @@
+/* The table of metrics. One row is one figure; INFO, /metrics and /stats are made from it.
+ *
+ * How: metrics_sample_take() gathers every figure once, a row names its field of the sample. Rows
+ * of one section stand together. What a cache or a replica would have and tarn has not is a fixed
+ * row: clients and viewers look for these fields by name.
+ * Failure modes: none; what cannot be found out is 0 or "". */
+#include "server/metrics_table.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "pack/format.h"
+
+const struct metrics_section_name metrics_sections[SECTIONS_COUNT] = {
+    [SECTION_SERVER] = {"Server", "", true},
+    [SECTION_CLIENTS] = {"Clients", "", true},
+    [SECTION_MEMORY] = {"Memory", "", true},
+    [SECTION_PERSISTENCE] = {"Persistence", "", true},
+    [SECTION_STATS] = {"Stats", "", true},
+    [SECTION_REPLICATION] = {"Replication", "", true},
+    [SECTION_CPU] = {"CPU", "", true},
+    [SECTION_MODULES] = {"Modules", "module_list", true},
+    [SECTION_COMMANDSTATS] = {"Commandstats", "", false},
+    [SECTION_ERRORSTATS] = {"Errorstats", "", true},
+    [SECTION_LATENCYSTATS] = {"Latencystats", "", false},
+    [SECTION_CLUSTER] = {"Cluster", "", true},
+    [SECTION_TARN] = {"Tarn", "", true},
+    [SECTION_KEYSPACE] = {"Keyspace", "", true},
+};
+
+#define AT(member) offsetof(struct metrics_sample, member)
+#define FIXED(name, text)                                                                          \
+    {                                                                                              \
+        S, name, KIND_FIXED, 0, text, NULL, NULL                                                   \
+    }
+/* For INFO and /stats only. */
+#define SHOWN(name, kind, member)                                                                  \
+    {                                                                                              \
+        S, name, kind, AT(member), NULL, NULL, NULL                                                \
+    }
+#define COUNT(name, member, prometheus, help)                                                      \
+    {                                                                                              \
+        S, name, KIND_UINT, AT(member), NULL, prometheus, help                                     \
+    }
+#define FIGURE(name, kind, member, prometheus, help)                                               \
+    {                                                                                              \
+        S, name, kind, AT(member), NULL, prometheus, help                                          \
+    }
+
+const struct metrics_row metrics_rows[] = {
+#define S SECTION_SERVER
+    SHOWN("redis_version", KIND_TEXT, redis_version),
+    SHOWN("tarn_version", KIND_TEXT, version),
+    FIXED("redis_mode", "standalone"),
+    SHOWN("os", KIND_ARRAY, os_name),
+    FIXED("arch_bits", "64"),
+    FIXED("multiplexing_api", "epoll"),
+    SHOWN("process_id", KIND_UINT, process_id),
+    SHOWN("run_id", KIND_TEXT, run_id),
+    SHOWN("tcp_port", KIND_UINT, port),
+    SHOWN("tarn_http_port", KIND_UINT, http_port),
+    SHOWN("server_time_usec", KIND_UINT, server_time_us),
+    COUNT("uptime_in_seconds", uptime_seconds, "tarn_uptime_seconds", "Seconds since the start"),
+    SHOWN("uptime_in_days", KIND_UINT, uptime_days),
+    FIXED("hz", "10"),
+    COUNT("io_threads_active", threads, "tarn_threads", "Worker threads of the RESP port"),
+    SHOWN("executable", KIND_ARRAY, executable),
+    SHOWN("config_file", KIND_TEXT, config_file),
+#undef S
+#define S SECTION_CLIENTS
+    COUNT("connected_clients", counters.connections_now, "tarn_connected_clients",
+          "Open RESP connections"),
+    COUNT("tarn_http_connections", counters.http_connections_now, "tarn_http_connections",
+          "Open HTTP connections"),
+    FIXED("cluster_connections", "0"),
+    COUNT("maxclients", max_clients, "tarn_connections_max",
+          "Connections allowed, RESP and HTTP together"),
+    FIXED("blocked_clients", "0"),
+    FIXED("tracking_clients", "0"),
+    FIXED("clients_in_timeout_table", "0"),
+    COUNT("tarn_client_buffers_bytes", counters.buffers_bytes, "tarn_client_buffers_bytes",
+          "Bytes of request and reply buffers of RESP connections"),
+#undef S
+#define S SECTION_MEMORY
+    COUNT("used_memory", memory_used, "tarn_memory_used_bytes",
+          "Bytes of data, index and client buffers"),
+    SHOWN("used_memory_human", KIND_BYTES, memory_used),
+    COUNT("used_memory_rss", memory_resident, "tarn_memory_resident_bytes",
+          "Bytes of the process in memory"),
+    SHOWN("used_memory_rss_human", KIND_BYTES, memory_resident),
+    COUNT("used_memory_peak", memory_peak, "tarn_memory_resident_peak_bytes",
+          "Most bytes of the process that were ever in memory"),
+    SHOWN("used_memory_peak_human", KIND_BYTES, memory_peak),
+    SHOWN("used_memory_peak_perc", KIND_PERCENT, memory_peak_percent),
+    SHOWN("used_memory_dataset", KIND_UINT, store.memory_bytes),
+    SHOWN("total_system_memory", KIND_UINT, memory_total),
+    SHOWN("total_system_memory_human", KIND_BYTES, memory_total),
+    COUNT("maxmemory", memory_max, "tarn_memory_max_bytes",
+          "Cap on data, index and buffers; 0 is none"),
+    SHOWN("maxmemory_human", KIND_BYTES, memory_max),
+    FIXED("maxmemory_policy", "noeviction"),
+    SHOWN("mem_fragmentation_ratio", KIND_RATIO, memory_ratio),
+    FIXED("mem_allocator", "libc"),
+    FIXED("active_defrag_running", "0"),
+    FIXED("lazyfree_pending_objects", "0"),
+#undef S
+#define S SECTION_PERSISTENCE
+    FIXED("loading", "0"),
+    FIXED("async_loading", "0"),
+    FIXED("rdb_changes_since_last_save", "0"),
+    FIXED("rdb_bgsave_in_progress", "0"),
+    SHOWN("rdb_last_save_time", KIND_UINT, start_unix_seconds),
+    FIXED("rdb_last_bgsave_status", "ok"),
+    FIXED("rdb_last_bgsave_time_sec", "-1"),
+    FIXED("rdb_current_bgsave_time_sec", "-1"),
+    FIXED("rdb_saves", "0"),
+    FIXED("rdb_last_cow_size", "0"),
+    FIXED("aof_enabled", "0"),
+    FIXED("aof_rewrite_in_progress", "0"),
+    FIXED("aof_rewrite_scheduled", "0"),
+    FIXED("aof_last_rewrite_time_sec", "-1"),
+    FIXED("aof_current_rewrite_time_sec", "-1"),
+    FIXED("aof_last_bgrewrite_status", "ok"),
+    FIXED("aof_last_write_status", "ok"),
+    FIXED("aof_last_cow_size", "0"),
+#undef S
+#define S SECTION_STATS
+    COUNT("total_connections_received", counters.connections_total, "tarn_connections_total",
+          "Connections accepted on the RESP port"),
+    COUNT("total_commands_processed", counters.commands_total, "tarn_commands_total",
+          "Commands executed"),
+    COUNT("tarn_http_requests", counters.http_requests_total, "tarn_http_requests_total",
+          "HTTP requests"),
+    COUNT("instantaneous_ops_per_sec", ops_per_second, "tarn_commands_per_second",
+          "Commands of about the last second"),
+    COUNT("total_net_input_bytes", counters.net_input_bytes, "tarn_net_input_bytes_total",
+          "Bytes received on the RESP port"),
+    COUNT("total_net_output_bytes", counters.net_output_bytes, "tarn_net_output_bytes_total",
+          "Bytes sent on the RESP port"),
+    COUNT("rejected_connections", counters.connections_rejected, "tarn_connections_rejected_total",
+          "Connections refused for the limit on them"),
+    FIXED("sync_full", "0"),
+    FIXED("sync_partial_ok", "0"),
+    FIXED("sync_partial_err", "0"),
+    FIXED("expired_keys", "0"),
+    FIXED("evicted_keys", "0"),
+    COUNT("evicted_clients", counters.client_output_limit_cuts, "tarn_clients_cut_total",
+          "Clients cut for the limit on unsent replies"),
+    COUNT("tarn_clients_idle_closed", counters.clients_idle_closed,
+          "tarn_clients_idle_closed_total", "Clients closed for being idle"),
+    COUNT("keyspace_hits", counters.keyspace_hits, "tarn_keyspace_hits_total",
+          "Keys looked up and found"),
+    COUNT("keyspace_misses", counters.keyspace_misses, "tarn_keyspace_misses_total",
+          "Keys looked up and not found"),
+    FIXED("pubsub_channels", "0"),
+    FIXED("pubsub_patterns", "0"),
+    FIXED("latest_fork_usec", "0"),
+    FIXED("total_forks", "0"),
+    COUNT("total_error_replies", counters.errors_total, "tarn_error_replies_total",
+          "Error replies"),
+#undef S
+#define S SECTION_REPLICATION
+    FIXED("role", "master"),
+    FIXED("connected_slaves", "0"),
+    FIXED("master_failover_state", "no-failover"),
+    SHOWN("master_replid", KIND_TEXT, run_id),
+    FIXED("master_replid2", "0000000000000000000000000000000000000000"),
+    FIXED("master_repl_offset", "0"),
+    FIXED("second_repl_offset", "-1"),
+    FIXED("repl_backlog_active", "0"),
+    FIXED("repl_backlog_size", "0"),
+    FIXED("repl_backlog_first_byte_offset", "0"),
+    FIXED("repl_backlog_histlen", "0"),
+#undef S
+#define S SECTION_CPU
+    FIGURE("used_cpu_sys", KIND_DOUBLE, cpu_system_seconds, "tarn_cpu_system_seconds_total",
+           "Processor time in the kernel"),
+    FIGURE("used_cpu_user", KIND_DOUBLE, cpu_user_seconds, "tarn_cpu_user_seconds_total",
+           "Processor time outside the kernel"),
+    FIXED("used_cpu_sys_children", "0.000000"),
+    FIXED("used_cpu_user_children", "0.000000"),
+#undef S
+#define S SECTION_CLUSTER
+    FIXED("cluster_enabled", "0"),
+#undef S
+#define S SECTION_TARN
+    SHOWN("tarn_data_file", KIND_TEXT, data_path),
+    SHOWN("tarn_data_format", KIND_ARRAY, format),
+    COUNT("tarn_data_bytes", store.data_bytes, "tarn_data_bytes", "Bytes of the data file"),
+    COUNT("tarn_index_bytes", store.index_bytes, "tarn_index_bytes", "Bytes of the index"),
+    COUNT("tarn_keys", store.keys, "tarn_keys", "Distinct keys"),
+    COUNT("tarn_records", store.records, "tarn_records",
+          "Records in the data file, repeated keys counted"),
+    COUNT("tarn_key_bytes", store.key_bytes_total, "tarn_key_bytes", "Bytes of all keys"),
+    COUNT("tarn_value_bytes", store.value_bytes_total, "tarn_value_bytes", "Bytes of all values"),
+    COUNT("tarn_generation", store.generation, "tarn_generation",
+          "Version of the data served: 1 at the start, 1 more with each reload"),
+    FIGURE("tarn_load_seconds", KIND_DOUBLE, load_seconds, "tarn_load_seconds",
+           "Time the last load took"),
+    COUNT("tarn_index_built", index_built, "tarn_index_built",
+          "1 if the last load had to build the index"),
+#undef S
+};
+const size_t metrics_rows_count = sizeof metrics_rows / sizeof metrics_rows[0];
+
+static void take_config(struct server *server, struct metrics_sample *s)
+{
+    const struct config *config = server_config(server);
+
+    server_config_lock(server);
+    s->max_clients = config->max_connections;
+    s->memory_max = config->memory_bytes;
+    s->config_file = config->config_file != NULL ? config->config_file : ""; /* never changes */
+    server_config_unlock(server);
+}
+
+static void take_process(struct metrics_sample *s)
+{
+    struct utsname name;
+    struct rusage usage;
+    uint64_t user_us, system_us;
+
+    s->process_id = (uint64_t)getpid();
+    if (uname(&name) == 0)
+        snprintf(s->os_name, sizeof s->os_name, "%s %s %s", name.sysname, name.release,
+                 name.machine);
+    ssize_t size = readlink("/proc/self/exe", s->executable, sizeof s->executable - 1);
+    s->executable[size > 0 ? size : 0] = 0;
+    os_cpu_time_us(&user_us, &system_us);
+    s->cpu_user_seconds = (double)user_us / 1e6;
+    s->cpu_system_seconds = (double)system_us / 1e6;
+    s->memory_resident = os_memory_resident();
+    s->memory_total = os_memory_total();
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        s->memory_peak = (uint64_t)usage.ru_maxrss * 1024;
+    if (s->memory_peak < s->memory_resident)
+        s->memory_peak = s->memory_resident; /* the kernel's two counts differ by some pages */
+}
+
+void metrics_sample_take(struct server *server, struct metrics_sample *ret_sample)
+{
+    struct metrics_sample *s = ret_sample;
+    const struct os *os = server_os(server);
+
+    *s = (struct metrics_sample){.version = TARN_VERSION};
+    s->redis_version = SERVER_REDIS_VERSION;
+    server_counters_get(server, &s->counters);
+    tarn_stats_get(server_store(server), &s->store);
+    take_config(server, s);
+    take_process(s);
+    s->port = server_port(server);
+    s->http_port = server_http_port(server);
+    s->threads = server_thread_count(server);
+    s->run_id = server_run_id(server);
+    s->data_path = server_data_path(server);
+    s->uptime_seconds = server_uptime_seconds(server);
+    s->uptime_days = s->uptime_seconds / 86400;
+    s->server_time_us = (uint64_t)os->realtime_us(os);
+    s->start_unix_seconds = s->server_time_us / 1000000 - s->uptime_seconds;
+    s->ops_per_second = server_ops_per_second(server);
+    s->memory_used = s->store.memory_bytes + s->counters.buffers_bytes;
+    if (s->memory_used > 0)
+        s->memory_ratio = (double)s->memory_resident / (double)s->memory_used;
+    if (s->memory_peak > 0)
+        s->memory_peak_percent = 100.0 * (double)s->memory_used / (double)s->memory_peak;
+    s->load_seconds = (double)s->store.load_us / 1e6;
+    s->index_built = s->store.index_built;
+    snprintf(s->format, sizeof s->format, "%s", format_describe(&s->store.format, (char[64]){0}));
+}
