@@ -100,7 +100,7 @@ def test_closed_connections_leave_nothing(server, text_data):
 def test_client_that_never_reads_is_cut(server, text_data):
     """It asks for far more than it reads. The server keeps a bounded amount for it, cuts it, and
     answers others meanwhile."""
-    running = server(text_data, "--output-bytes-max", "8M")
+    running = server(text_data, "--output-limit", "8M")
     before = running.memory_resident()
     with running.connect() as witness:
         deaf = running.connect(receive_buffer=4096)
@@ -174,7 +174,7 @@ def test_request_in_single_bytes(text_server, text_data):
 
 
 def test_idle_client_is_closed(server, data_file):
-    running = server(data_file(records=[(b"k", b"v")]), "--idle-seconds-max", "1")
+    running = server(data_file(records=[(b"k", b"v")]), "--timeout", "1")
     with running.connect() as client:
         assert client.command("GET", "k") == b"v"
         assert client.read_to_end() == b""
