@@ -153,8 +153,7 @@ static int run(struct cli_call *call)
     return cli_flush(call->command->name);
 }
 
-static const char *const rows[] = {"format",    "size-type",  "big-endian",
-                                   "separator", "index-path", NULL};
+static const char *const rows[] = {"format", "size-type", "big-endian", "separator", "index", NULL};
 
 const struct cli_command cli_command_inspect = {
     .name = "inspect",

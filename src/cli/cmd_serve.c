@@ -30,7 +30,7 @@ static void print_start(struct server *server, const struct config *config)
            number_format_size(stats.index_bytes, b),
            stats.index_built ? "built now" : "read from its file");
     unsigned port = server_port(server), http_port = server_http_port(server);
-    const char *password = *config->password || *config->password_file ? " --pass PASSWORD" : "";
+    const char *password = *config->password ? " --pass PASSWORD" : "";
     if (port)
         printf("RESP    %s:%u      try: redis-cli -p %u%s get KEY\n", host, port, port, password);
     if (http_port)

@@ -51,8 +51,8 @@ static int run(struct cli_call *call)
     return exit_status;
 }
 
-static const char *const rows[] = {"format",     "size-type", "big-endian", "separator",
-                                   "index-path", "threads",   NULL};
+static const char *const rows[] = {"format", "size-type", "big-endian", "separator",
+                                   "index",  "threads",   NULL};
 
 const struct cli_command cli_command_verify = {
     .name = "verify",
