@@ -30,6 +30,7 @@ struct tarn {
 
 struct tarn_session {
     struct tarn *store;
+    struct pack *seen; /* version used since the last quiescent state, NULL: none yet */
 };
 
 /* A pin is a reference to a pack; the type is only a name for callers. */
@@ -150,6 +151,7 @@ int tarn_session_open(struct tarn *store, struct tarn_session **ret_session,
     if (session == NULL)
         return error_set(error, TARN_NOMEM, "out of memory for a session");
     session->store = store;
+    session->seen = NULL;
     qsbr_register();
     *ret_session = session;
     return TARN_OK;
@@ -165,13 +167,13 @@ void tarn_session_close(struct tarn_session *session)
 
 void tarn_quiescent(struct tarn_session *session)
 {
-    (void)session; /* the state is the thread's */
-    qsbr_quiescent();
+    session->seen = NULL;
+    qsbr_quiescent(); /* the state is the thread's */
 }
 
 void tarn_offline(struct tarn_session *session)
 {
-    (void)session;
+    session->seen = NULL;
     qsbr_offline();
 }
 
@@ -181,14 +183,18 @@ void tarn_online(struct tarn_session *session)
     qsbr_online();
 }
 
-static inline const struct pack *session_pack(const struct tarn_session *session)
+/* The version this session sees: one and the same between two quiescent states, so that a pin is
+ * on the version from which the values of this turn came, also when a reload swaps meanwhile. */
+static inline struct pack *session_pack(struct tarn_session *session)
 {
-    return atomic_load_explicit(&session->store->current, memory_order_acquire);
+    if (session->seen == NULL)
+        session->seen = atomic_load_explicit(&session->store->current, memory_order_acquire);
+    return session->seen;
 }
 
 struct tarn_pin *tarn_pin(struct tarn_session *session)
 {
-    struct pack *pack = atomic_load_explicit(&session->store->current, memory_order_acquire);
+    struct pack *pack = session_pack(session);
     pack_ref(pack);
     return (struct tarn_pin *)pack;
 }
