@@ -15,10 +15,11 @@
 
 #define LINE_BYTES_MAX 32 /* type byte, 20 digits, CR LF */
 
-/* Room for `size` bytes at the end of out, or NULL. */
+/* Room for `size` bytes at the end of out, or NULL. A buffer's capacity never exceeds its bound,
+ * so what fits in the capacity needs no other look. */
 static inline unsigned char *reply_room(struct buffer *out, size_t size)
 {
-    if (size > out->capacity - out->size || out->size_max != 0 || out->failed) {
+    if (__builtin_expect(size > out->capacity - out->size || out->failed, 0)) {
         if (!buffer_reserve(out, size))
             return NULL;
     }

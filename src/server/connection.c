@@ -1,0 +1,427 @@
+/* A connection's bytes: receiving, sending, holding back, closing.
+ *
+ * A turn: receive once, execute what is complete, keep what is not, send once.
+ *
+ * Flow control. Unsent bytes, copied and referenced alike, count against output_bytes_max; a client
+ * over it is cut. Well before, from OUTPUT_PAUSE_BYTES on, the connection is `held`: its further
+ * requests wait in its input buffer and in the socket until the client has read. A client that
+ * does not read at all while it still sends (a pipeline larger than the socket buffers, sent whole
+ * before the first reply is read) would wait for ever, so after OUTPUT_PATIENCE_NS without
+ * progress it is `insistent` and served up to the limit. Unsent bytes that do not move at all for
+ * OUTPUT_STALL_NS cut the connection, too.
+ *
+ * Invariants
+ * 1. c->out is c->output if that is not NULL, else the worker's output, which is empty between
+ *    turns.
+ * 2. EPOLLOUT is watched exactly while c->output is not NULL, EPOLLIN unless held, ended or
+ * closing.
+ * 3. A connection with unsent output, held requests or in LINGERING is in the worker's busy list.
+ * Failure modes: socket errors and lack of memory close the connection; nobody else notices. */
+#include "server/connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#include "os/socket.h"
+#include "server/log.h"
+
+#define STOP_ROUNDS_MAX  16 /* receives from one connection while stopping */
+#define INPUT_STEP_BYTES (16u << 10)
+
+void client_reply_value(struct client *client, struct tarn_bytes value)
+{
+    if (value.size < REFERENCE_BYTES_MIN) {
+        reply_bulk(&client->reply, value);
+        return;
+    }
+    struct connection *c = connection_of(client);
+    reply_bulk_header(&client->reply, value.size);
+    output_append_ref(c->out, value, tarn_pin(client->session));
+    buffer_append(client->reply.out, "\r\n", 2);
+}
+
+void client_count_lookups(struct client *client, uint64_t hits, uint64_t misses)
+{
+    stats_add(&client->worker->stats.hits, hits);
+    stats_add(&client->worker->stats.misses, misses);
+}
+
+/* --- opening and closing ------------------------------------------------------------------ */
+
+static void use_output(struct connection *c, struct output *o)
+{
+    c->out = o;
+    c->client.reply.out = &o->bytes;
+}
+
+int connection_open(struct worker *w, int fd, const struct sockaddr_storage *peer)
+{
+    struct server *server = w->server;
+    int status = TARN_NOMEM;
+    struct connection *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return TARN_NOMEM;
+    c->parser = resp_parser_new();
+    if (c->parser == NULL)
+        goto fail;
+    c->watch.kind = WATCH_CONNECTION;
+    c->fd = fd;
+    c->client.server = server;
+    c->client.worker = w;
+    c->client.session = w->session;
+    c->client.reply.protocol = 2;
+    c->client.id = atomic_fetch_add_explicit(&server->client_id_next, 1, memory_order_relaxed);
+    c->client.authenticated =
+        !atomic_load_explicit(&server->hot.password_set, memory_order_relaxed);
+    c->client.name = c->client.lib_name = c->client.lib_version = "";
+    socket_address_text(peer, c->client.address);
+    socket_local_text(fd, c->client.local_address);
+    c->created_ns = c->progress_ns = w->now_ns;
+    atomic_init(&c->active_ns, w->now_ns);
+    atomic_init(&c->protocol_shown, 2);
+    use_output(c, &w->output);
+    c->events = EPOLLIN;
+    status = loop_add(&w->loop, fd, c->events, &c->watch);
+    if (status != 0) {
+        status = os_status(status);
+        goto fail;
+    }
+    stats_add(&w->stats.connections, 1);
+    stats_add(&w->connections_now, 1);
+    atomic_fetch_add_explicit(&server->connections_now, 1, memory_order_relaxed);
+    clients_add(w, c);
+    return TARN_OK;
+fail:
+    resp_parser_free(c->parser);
+    free(c);
+    return status;
+}
+
+/* Tell the worker how much memory the connection's buffers take. */
+static void account_buffers(struct connection *c)
+{
+    uint64_t bytes = c->input.capacity;
+    if (c->output != NULL)
+        bytes += output_capacity(c->output);
+    if (bytes == c->buffers_bytes)
+        return;
+    stats_add(&c->client.worker->buffers_bytes, bytes - c->buffers_bytes);
+    c->buffers_bytes = bytes;
+}
+
+/* Free the connection's own output; replies go to the worker's from now on. */
+static void drop_output(struct connection *c)
+{
+    if (c->output == NULL)
+        return;
+    output_done(c->output);
+    free(c->output);
+    c->output = NULL;
+    use_output(c, &c->client.worker->output);
+}
+
+void connection_close(struct connection *c)
+{
+    struct worker *w = c->client.worker;
+    if (w->output.bytes.size > 0 || w->output.refs_count > 0 || w->output.bytes.failed)
+        output_done(&w->output); /* what is left there is this connection's */
+    drop_output(c);
+    buffer_done(&c->input);
+    account_buffers(c);
+    worker_busy_remove(w, c);
+    clients_remove(w, c);
+    loop_remove(&w->loop, c->fd);
+    (void)w->os->close(w->os, c->fd); /* nothing can be done about a failure */
+    stats_add(&w->connections_now, (uint64_t)-1);
+    atomic_fetch_sub_explicit(&w->server->connections_now, 1, memory_order_relaxed);
+    resp_parser_free(c->parser);
+    free(c);
+}
+
+/* --- sending ------------------------------------------------------------------------------ */
+
+/* The unsent rest goes to a buffer of the connection's own. */
+static bool keep_output(struct connection *c)
+{
+    struct worker *w = c->client.worker;
+    if (c->output != NULL)
+        return true;
+    if (!server_memory_allows(w->server, output_unsent(&w->output) - w->output.refs_bytes))
+        return false;
+    struct output *own = malloc(sizeof *own);
+    if (own == NULL)
+        return false;
+    output_init(own, w->output.bytes.size_max);
+    if (!output_move(&w->output, own)) {
+        output_done(own);
+        free(own);
+        return false;
+    }
+    c->output = own;
+    c->progress_ns = w->now_ns;
+    use_output(c, own);
+    return true;
+}
+
+/* Close a client that does not take its replies, or has none to take for lack of memory. */
+static void cut(struct connection *c, const char *reason)
+{
+    log_event(LOG_WARNING, "server", "client-cut", "id=%llu address=%s reason=\"%s\" unsent=%zu",
+              (unsigned long long)c->client.id, c->client.address, reason, output_unsent(c->out));
+    stats_add(&c->client.worker->stats.output_cuts, 1);
+    c->state = CONNECTION_DEAD;
+}
+
+void connection_send(struct connection *c)
+{
+    struct worker *w = c->client.worker;
+    uint64_t limit = hot_read(&w->server->hot.output_bytes_max);
+    if (c->out->bytes.failed) {
+        cut(c, "reply over the output limit, or out of memory");
+        return;
+    }
+    if (output_unsent(c->out) == 0)
+        return;
+    size_t sent;
+    int status = output_send(c->out, w->os, c->fd, &sent);
+    stats_add(&w->stats.output_bytes, sent);
+    if (sent > 0)
+        c->progress_ns = w->now_ns;
+    if (status == 0) {
+        drop_output(c);
+        c->insistent = false;
+    } else if (status != -EAGAIN) {
+        c->state = CONNECTION_DEAD; /* the client has gone */
+    } else if (!keep_output(c)) {
+        cut(c, "out of memory for unsent replies");
+    } else if (limit != 0 && output_unsent(c->out) > limit) {
+        cut(c, "output limit");
+    }
+    if (!c->insistent && !w->stopping)
+        c->held = output_unsent(c->out) > OUTPUT_PAUSE_BYTES;
+}
+
+/* --- receiving ---------------------------------------------------------------------------- */
+
+/* Answer that a request cannot be held in memory, and close. */
+static void refuse_input(struct connection *c)
+{
+    reply_error(&c->client.reply, "ERR out of memory: no room to receive the request");
+    c->state = CONNECTION_CLOSING;
+}
+
+/* Room in the connection's own buffer for what the request under way still needs, but never more
+ * than about as much as has arrived. */
+static bool reserve_input(struct connection *c)
+{
+    struct buffer *b = &c->input;
+    size_t room = b->capacity - b->size;
+    if (room >= INPUT_STEP_BYTES)
+        return true;
+    size_t needed = resp_parser_bytes_needed(c->parser);
+    size_t extra = needed > b->size ? needed - b->size : INPUT_STEP_BYTES;
+    if (extra > b->size)
+        extra = b->size;
+    if (extra < INPUT_STEP_BYTES)
+        extra = INPUT_STEP_BYTES;
+    return server_memory_allows(c->client.server, 2 * extra) && buffer_reserve(b, extra);
+}
+
+/* Keep the bytes from `taken` on in the connection's own buffer. shared: input is the worker's. */
+static void keep_input(struct connection *c, struct tarn_bytes input, size_t taken, bool shared)
+{
+    if (!shared) {
+        buffer_consume(&c->input, taken);
+    } else if (c->input.size > 0 || taken < input.size) {
+        buffer_clear(&c->input);
+        if (input.size - taken > c->input.capacity &&
+            !server_memory_allows(c->client.server, input.size - taken))
+            c->input.failed = true;
+        buffer_append(&c->input, (const unsigned char *)input.data + taken, input.size - taken);
+        if (c->input.failed)
+            refuse_input(c);
+    }
+    if (c->input.size == 0)
+        buffer_trim(&c->input, 0);
+    else if (c->input.capacity > INPUT_SHARED_BYTES)
+        buffer_trim(&c->input, INPUT_SHARED_BYTES / 2);
+}
+
+/* Receive once and execute. Returns true if there may be more to receive at once. */
+static bool receive(struct connection *c)
+{
+    struct worker *w = c->client.worker;
+    bool shared = c->input.size <= INPUT_SHARED_BYTES / 2;
+    unsigned char *base = w->input;
+    size_t have = c->input.size, room = INPUT_SHARED_BYTES - have, size;
+    if (!shared) {
+        if (!reserve_input(c)) {
+            refuse_input(c);
+            return false;
+        }
+        base = c->input.data;
+        room = c->input.capacity - have;
+    } else if (have > 0) {
+        memcpy(base, c->input.data, have);
+    }
+    int status = w->os->receive(w->os, c->fd, base + have, room, &size);
+    if (status != 0) {
+        if (status != -EAGAIN)
+            c->state = CONNECTION_DEAD;
+        return false;
+    }
+    if (size == 0) {
+        c->input_ended = true;
+        return false;
+    }
+    stats_add(&w->stats.input_bytes, size);
+    atomic_store_explicit(&c->active_ns, w->now_ns, memory_order_relaxed);
+    if (!shared)
+        c->input.size += size;
+    struct tarn_bytes input = {base, have + size};
+    size_t taken = connection_execute(c, input);
+    keep_input(c, input, taken, shared);
+    return size == room;
+}
+
+/* Execute the requests that were held back. */
+static void resume(struct connection *c)
+{
+    c->held = false;
+    struct tarn_bytes input = buffer_view(&c->input);
+    if (input.size == 0)
+        return;
+    size_t taken = connection_execute(c, input);
+    keep_input(c, input, taken, false);
+}
+
+/* Throw away what a client sends that has been told good-bye. */
+static void discard_input(struct connection *c)
+{
+    struct worker *w = c->client.worker;
+    size_t size;
+    int status = w->os->receive(w->os, c->fd, w->input, INPUT_SHARED_BYTES, &size);
+    if (status == -EAGAIN)
+        return;
+    if (status != 0 || size == 0)
+        c->state = CONNECTION_DEAD;
+}
+
+/* --- turns -------------------------------------------------------------------------------- */
+
+/* What other threads may see of the connection between turns. */
+static void show_state(struct connection *c)
+{
+    atomic_store_explicit(&c->protocol_shown, c->client.reply.protocol, memory_order_relaxed);
+    atomic_store_explicit(&c->input_shown, c->input.size, memory_order_relaxed);
+    atomic_store_explicit(&c->input_free_shown, c->input.capacity - c->input.size,
+                          memory_order_relaxed);
+    size_t unsent = c->output != NULL ? output_unsent(c->output) : 0;
+    atomic_store_explicit(&c->output_shown, unsent, memory_order_relaxed);
+    atomic_store_explicit(&c->references_shown, c->output != NULL ? c->output->refs_count : 0,
+                          memory_order_relaxed);
+    atomic_store_explicit(&c->closing_shown, c->state != CONNECTION_OPEN, memory_order_relaxed);
+    atomic_store_explicit(&c->no_evict_shown, c->client.no_evict, memory_order_relaxed);
+    atomic_store_explicit(&c->no_touch_shown, c->client.no_touch, memory_order_relaxed);
+}
+
+/* Watch for what the connection's state waits for. */
+static void watch(struct connection *c)
+{
+    uint32_t events = 0;
+    if (c->state == CONNECTION_LINGERING ||
+        (c->state == CONNECTION_OPEN && !c->held && !c->input_ended))
+        events |= EPOLLIN;
+    if (c->output != NULL)
+        events |= EPOLLOUT;
+    if (events == c->events)
+        return;
+    if (loop_modify(&c->client.worker->loop, c->fd, events, &c->watch) != 0)
+        c->state = CONNECTION_DEAD;
+    c->events = events;
+}
+
+/* All is executed: send, and go on to the state that follows. The connection may be closed. */
+static void end_turn(struct connection *c)
+{
+    struct worker *w = c->client.worker;
+    if (c->state != CONNECTION_DEAD)
+        connection_send(c);
+    if (c->state == CONNECTION_OPEN && atomic_load_explicit(&c->kill, memory_order_relaxed))
+        c->state = CONNECTION_CLOSING;
+    if (output_unsent(c->out) == 0 && c->state != CONNECTION_DEAD && !c->held) {
+        if (c->input_ended || (c->state == CONNECTION_CLOSING && w->stopping)) {
+            c->state = CONNECTION_DEAD;
+        } else if (c->state == CONNECTION_CLOSING) {
+            socket_finish_sending(c->fd);
+            c->progress_ns = w->now_ns;
+            c->state = CONNECTION_LINGERING;
+        }
+    }
+    if (c->state != CONNECTION_DEAD)
+        watch(c);
+    if (c->state == CONNECTION_DEAD) {
+        connection_close(c);
+        return;
+    }
+    if (c->output != NULL || c->held || c->state == CONNECTION_LINGERING)
+        worker_busy_add(w, c);
+    else
+        worker_busy_remove(w, c);
+    account_buffers(c);
+    show_state(c);
+}
+
+void connection_on_event(struct connection *c, uint32_t events)
+{
+    bool broken = (events & (EPOLLERR | EPOLLHUP)) != 0;
+    if (c->output != NULL && (events & EPOLLOUT) != 0) {
+        connection_send(c);
+        if (c->state == CONNECTION_OPEN && !c->held)
+            resume(c);
+    }
+    if (c->state == CONNECTION_LINGERING) {
+        discard_input(c);
+    } else if (c->state == CONNECTION_OPEN && !c->held && !c->input_ended) {
+        if (broken || (events & EPOLLIN) != 0)
+            (void)receive(c); /* level-triggered: what is left comes with the next event */
+    } else if (broken) {
+        c->state = CONNECTION_DEAD;
+    }
+    end_turn(c);
+}
+
+void connection_on_tick(struct connection *c)
+{
+    uint64_t still_ns = c->client.worker->now_ns - c->progress_ns;
+    if (c->state == CONNECTION_LINGERING) {
+        if (still_ns > LINGER_NS)
+            c->state = CONNECTION_DEAD;
+    } else if (c->output != NULL && still_ns > OUTPUT_STALL_NS) {
+        cut(c, "unsent replies not read");
+    } else if (c->held && still_ns > OUTPUT_PATIENCE_NS) {
+        c->insistent = true;
+        resume(c);
+    } else {
+        return;
+    }
+    end_turn(c);
+}
+
+void connection_stop(struct connection *c)
+{
+    if (c->state == CONNECTION_OPEN) {
+        c->insistent = true;
+        if (c->held)
+            resume(c);
+        for (int i = 0; i < STOP_ROUNDS_MAX && c->state == CONNECTION_OPEN; i++)
+            if (c->input_ended || !receive(c))
+                break;
+    }
+    if (c->state == CONNECTION_OPEN)
+        c->state = CONNECTION_CLOSING;
+    if (c->state == CONNECTION_LINGERING)
+        c->state = CONNECTION_DEAD;
+    end_turn(c);
+}

@@ -1,0 +1,84 @@
+/* A connection: a client and the bytes that come and go. Private to the server folder; owned by
+ * one worker, whose thread makes all calls.
+ *
+ * Memory. A connection that waits for a request has no buffer at all: requests are received into
+ * the worker's input and answered from the worker's output; only an incomplete request or an
+ * unsent reply is copied to buffers of the connection's own. */
+#ifndef SERVER_CONNECTION_H
+#define SERVER_CONNECTION_H
+
+#include "server/state.h"
+
+#define REFERENCE_BYTES_MIN (16u << 10)    /* values from here on are sent without copying */
+#define OUTPUT_FLUSH_BYTES  (64u << 10)    /* send in the middle of a turn when this has piled up */
+#define OUTPUT_PAUSE_BYTES  (1u << 20)     /* unsent: wait for the client to read before going on */
+#define OUTPUT_PATIENCE_NS  200000000ull   /* it reads nothing: go on, up to the limit */
+#define OUTPUT_STALL_NS     60000000000ull /* it reads nothing: cut it */
+#define LINGER_NS           1000000000ull  /* wait for the client to close its side */
+#define STOP_NS             5000000000ull  /* wait for unsent replies at the end of the server */
+#define TICK_NS             100000000ull
+
+enum connection_state {
+    CONNECTION_OPEN,
+    CONNECTION_CLOSING,   /* answers nothing more: send what is unsent, then linger */
+    CONNECTION_LINGERING, /* all sent, FIN sent: discard input until the client closes too, so that
+                             no reset overtakes the last reply */
+    CONNECTION_DEAD,      /* close at the end of the turn */
+};
+
+struct connection {
+    struct watch watch;
+    enum connection_state state;
+    struct client client;
+    int fd;
+    uint32_t events;  /* watched now */
+    bool input_ended; /* the client has sent FIN */
+    bool held;        /* complete requests may wait in `input` until output was read */
+    bool insistent;   /* reads nothing but goes on asking: no holding until all is sent */
+    struct resp_parser *parser;
+    struct buffer input;   /* received but not executed */
+    struct output *output; /* unsent; NULL when all is sent */
+    struct output *out;    /* where replies go now: `output`, or the worker's */
+    uint64_t buffers_bytes;
+    uint64_t progress_ns;                      /* when output last moved, or lingering began */
+    struct connection *busy_next, **busy_link; /* busy_link NULL: not in the worker's list */
+    struct connection *next, *prev;            /* clients_lock */
+    uint64_t created_ns;
+
+    /* what other threads look at */
+    _Atomic uint64_t active_ns; /* last request */
+    _Atomic(const struct command *) command_shown;
+    _Atomic int protocol_shown;
+    _Atomic size_t input_shown, input_free_shown, output_shown, references_shown;
+    _Atomic bool closing_shown, no_evict_shown, no_touch_shown;
+    _Atomic bool kill;
+};
+
+static inline struct connection *connection_of(struct client *client)
+{
+    return (struct connection *)((char *)client - offsetof(struct connection, client));
+}
+
+/* Take over an accepted socket, on success only. Errors: NOMEM, IO. */
+TARN_MUST int connection_open(struct worker *w, int fd, const struct sockaddr_storage *peer);
+void connection_close(struct connection *c);
+
+/* Events of the socket. The connection may be closed (freed) by it. */
+void connection_on_event(struct connection *c, uint32_t events);
+/* Time passes for a busy connection. It may be closed by it. */
+void connection_on_tick(struct connection *c);
+/* The server stops: answer what has been received, then close. */
+void connection_stop(struct connection *c);
+
+/* execute.c: execute the requests in `input`, appending replies to c->out; returns the bytes
+ * taken. Stops early when the state is no longer OPEN or c->held is set. */
+size_t connection_execute(struct connection *c, struct tarn_bytes input);
+
+/* Try to send what is unsent, then apply the limits: may set held or change the state. */
+void connection_send(struct connection *c);
+
+/* clients.c: the list other threads look at. */
+void clients_add(struct worker *w, struct connection *c);
+void clients_remove(struct worker *w, struct connection *c); /* frees names too */
+
+#endif

@@ -1,0 +1,160 @@
+/* Sums over all workers, and what else commands, HTTP and metrics ask of the server.
+ *
+ * How: see server/stats.h. A worker that has not yet obeyed a reset counts as zero. HTTP's
+ * counters cannot be reset, so their values at the reset are subtracted.
+ * Failure modes: none. */
+#include "server/state.h"
+
+static uint64_t read_gauge(const _Atomic uint64_t *gauge)
+{
+    return atomic_load_explicit(gauge, memory_order_relaxed);
+}
+
+static void add_worker(struct worker *w, struct server_counters *sum)
+{
+    const struct stats *s = &w->stats;
+    sum->connections_now += read_gauge(&w->connections_now);
+    sum->buffers_bytes += read_gauge(&w->buffers_bytes);
+    if (!stats_is_current(s))
+        return;
+    sum->connections_total += stats_read(&s->connections);
+    sum->connections_rejected += stats_read(&s->connections_rejected);
+    sum->commands_total += stats_read(&s->commands);
+    sum->keyspace_hits += stats_read(&s->hits);
+    sum->keyspace_misses += stats_read(&s->misses);
+    sum->net_input_bytes += stats_read(&s->input_bytes);
+    sum->net_output_bytes += stats_read(&s->output_bytes);
+    sum->errors_total += stats_read(&s->errors);
+    sum->client_output_limit_cuts += stats_read(&s->output_cuts);
+    sum->clients_idle_closed += stats_read(&s->idle_closed);
+}
+
+/* HTTP's figures as counters: requests, connections now, hits, misses, rejected. */
+static struct server_counters http_counters(struct server *server)
+{
+    struct server_counters c = {0};
+    if (server->http != NULL)
+        http_counters_get(server->http, &c.http_requests_total, &c.http_connections_now,
+                          &c.keyspace_hits, &c.keyspace_misses, &c.connections_rejected);
+    return c;
+}
+
+void server_counters_get(struct server *server, struct server_counters *ret_counters)
+{
+    struct server_counters sum = {0};
+    for (unsigned i = 0; i < server->workers_count; i++)
+        add_worker(server->workers[i], &sum);
+    struct server_counters http = http_counters(server);
+    pthread_mutex_lock(&server->stats_lock);
+    const struct server_counters *base = &server->http_base;
+    sum.http_connections_now = http.http_connections_now;
+    sum.http_requests_total = http.http_requests_total - base->http_requests_total;
+    sum.keyspace_hits += http.keyspace_hits - base->keyspace_hits;
+    sum.keyspace_misses += http.keyspace_misses - base->keyspace_misses;
+    sum.connections_rejected += http.connections_rejected - base->connections_rejected;
+    pthread_mutex_unlock(&server->stats_lock);
+    *ret_counters = sum;
+}
+
+void server_counters_reset(struct server *server)
+{
+    pthread_mutex_lock(&server->stats_lock);
+    server->http_base = http_counters(server);
+    atomic_fetch_add_explicit(&server->stats_generation, 1, memory_order_release);
+    pthread_mutex_unlock(&server->stats_lock);
+}
+
+void server_command_counters_get(struct server *server, unsigned id,
+                                 struct command_counters *ret_counters)
+{
+    struct command_counters sum = {0};
+    uint64_t ns_total = 0;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        const struct stats *s = &server->workers[i]->stats;
+        if (id >= s->commands_count || !stats_is_current(s))
+            continue;
+        const struct stats_command *c = &s->by_command[id];
+        sum.calls += stats_read(&c->calls);
+        sum.rejected += stats_read(&c->rejected);
+        sum.failed += stats_read(&c->failed);
+        ns_total += stats_read(&c->ns_total);
+    }
+    sum.us_total = ns_total / 1000;
+    *ret_counters = sum;
+}
+
+void server_command_latency_get(struct server *server, unsigned id, struct histogram *into)
+{
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        const struct stats *s = &server->workers[i]->stats;
+        if (id >= s->commands_count || !stats_is_current(s))
+            continue;
+        const struct histogram *latency =
+            atomic_load_explicit(&s->by_command[id].latency, memory_order_acquire);
+        if (latency != NULL)
+            histogram_merge(into, latency);
+    }
+}
+
+/* The error words of all workers, one entry a word. */
+struct error_sums {
+    struct stats_error errors[STATS_ERROR_WORDS_MAX];
+    unsigned count;
+};
+
+static void add_error(void *context, const char *word, uint64_t count)
+{
+    struct error_sums *sums = context;
+    unsigned i = 0;
+    while (i < sums->count && strcmp(sums->errors[i].word, word) != 0)
+        i++;
+    if (i == STATS_ERROR_WORDS_MAX)
+        return;
+    if (i == sums->count) {
+        memcpy(sums->errors[i].word, word, strlen(word) + 1);
+        sums->count++;
+    }
+    sums->errors[i].count += count;
+}
+
+void server_error_counts_visit(struct server *server,
+                               void (*visit)(void *context, const char *word, uint64_t count),
+                               void *context)
+{
+    struct error_sums sums = {0};
+    for (unsigned i = 0; i < server->workers_count; i++)
+        if (stats_is_current(&server->workers[i]->stats))
+            stats_errors_visit(&server->workers[i]->stats, add_error, &sums);
+    for (unsigned i = 0; i < sums.count; i++)
+        visit(context, sums.errors[i].word, sums.errors[i].count);
+}
+
+bool server_memory_allows(struct server *server, uint64_t extra)
+{
+    uint64_t limit = hot_read(&server->hot.memory_bytes);
+    if (limit == 0)
+        return true;
+    uint64_t used = read_gauge(&server->store_bytes);
+    for (unsigned i = 0; i < server->workers_count; i++)
+        used += read_gauge(&server->workers[i]->buffers_bytes);
+    return used <= limit && extra <= limit - used;
+}
+
+/* --- the slow log ------------------------------------------------------------------------- */
+
+void server_slowlog_visit(struct server *server, size_t count,
+                          void (*visit)(void *context, const struct slowlog_entry *entry),
+                          void *context)
+{
+    slowlog_visit(&server->slowlog, count, visit, context);
+}
+
+size_t server_slowlog_length(struct server *server)
+{
+    return slowlog_length(&server->slowlog);
+}
+
+void server_slowlog_reset(struct server *server)
+{
+    slowlog_trim(&server->slowlog, 0);
+}

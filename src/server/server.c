@@ -1,0 +1,454 @@
+/* The server: opens the store, the listening sockets, the workers and the HTTP front; then waits
+ * for signals until it is told to stop.
+ *
+ * Order of opening: what fails fast comes first (the ports), then the data, then HTTP. Signals are
+ * blocked before any thread exists, so that all inherit it and only this thread sees them.
+ *
+ * Stopping: HTTP stops accepting; each worker accepts and answers what has come in time and closes
+ * (see worker.c); when the last has ended, HTTP ends. A second signal ends the process at once.
+ *
+ * Invariants: 1. `workers` does not change between server_open and server_close. 2. workers_running
+ * counts the threads that have not ended.
+ * Failure modes: each is one line in *error; nothing stays open. */
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "os/socket.h"
+#include "server/connection.h"
+#include "server/log.h"
+#include "store/store.h"
+
+#define WORKER_STACK_BYTES (256u << 10)
+#define SAMPLE_MS          1000 /* of ops_per_second */
+#define DESCRIPTORS_SPARE  64   /* listeners, logs, libraries */
+#define PROGRESS_NS        2000000000ull
+
+/* --- opening ------------------------------------------------------------------------------ */
+
+/* Few arenas, and large blocks always given back to the system: the memory that counts is the
+ * data's. */
+static void tune_allocator(void)
+{
+    (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 << 10);
+}
+
+static int block_signals(struct server *server, struct tarn_error *error)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    int status = -pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (status == 0)
+        status = loop_signals_open(&set, &server->signals_fd);
+    if (status != 0)
+        return os_error(error, status, "watch", "signals");
+    sigaddset(&set, SIGPIPE); /* a write to a closed socket is an error code, not an end */
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    return TARN_OK;
+}
+
+static int make_run_id(struct server *server, struct tarn_error *error)
+{
+    unsigned char bytes[20];
+    int status = server->os->entropy(server->os, bytes, sizeof bytes);
+    if (status != 0)
+        return os_error(error, status, "read", "random bytes");
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(server->run_id + 2 * i, 3, "%02x", bytes[i]);
+    return TARN_OK;
+}
+
+static void check_descriptors(const struct server *server)
+{
+    uint64_t wanted = server->config->max_connections + DESCRIPTORS_SPARE;
+    uint64_t limit = socket_raise_limit(wanted);
+    if (limit < wanted)
+        log_event(LOG_WARNING, "server", "descriptors",
+                  "limit=%llu wanted=%llu advice=\"raise it (ulimit -n) or lower max-connections\"",
+                  (unsigned long long)limit, (unsigned long long)wanted);
+}
+
+struct progress {
+    const struct os *os;
+    uint64_t logged_ns;
+};
+
+/* A line now and then while the data is indexed or loaded for long. */
+static bool log_progress(void *context, const char *phase, uint64_t done, uint64_t total)
+{
+    struct progress *progress = context;
+    uint64_t now = progress->os->monotonic_ns(progress->os);
+    if (now - progress->logged_ns < PROGRESS_NS)
+        return true;
+    progress->logged_ns = now;
+    log_event(LOG_INFO, "store", "loading", "phase=%s percent=%llu", phase,
+              (unsigned long long)(total > 0 ? (unsigned __int128)done * 100 / total : 0));
+    return true;
+}
+
+static void log_notice(void *context, const char *text)
+{
+    (void)context;
+    log_event(LOG_INFO, "store", "notice", "text=\"%s\"", text);
+}
+
+static int open_store(struct server *server, struct tarn_error *error)
+{
+    struct progress progress = {server->os, server->os->monotonic_ns(server->os)};
+    struct tarn_options options = config_store_options(server->config, server->data_path);
+    options.progress = log_progress;
+    options.progress_context = &progress;
+    options.notice = log_notice;
+    int status = store_open(server->os, &options, &server->store, error);
+    if (status != TARN_OK)
+        return status;
+    struct tarn_stats stats;
+    tarn_stats_get(server->store, &stats);
+    atomic_store(&server->store_bytes, stats.memory_bytes);
+    log_event(LOG_INFO, "store", "loaded",
+              "path=%s keys=%llu data_bytes=%llu index_bytes=%llu index=%s load_us=%llu",
+              server->data_path, (unsigned long long)stats.keys,
+              (unsigned long long)stats.data_bytes, (unsigned long long)stats.index_bytes,
+              stats.index_built ? "built" : "read", (unsigned long long)stats.load_us);
+    return TARN_OK;
+}
+
+static int open_workers(struct server *server, int *fds, size_t addresses_count,
+                        struct tarn_error *error)
+{
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        int *own = fds + i * addresses_count;
+        int status = worker_open(server, i, own, addresses_count, &server->workers[i], error);
+        if (status != TARN_OK)
+            return status;
+        for (size_t j = 0; j < addresses_count; j++)
+            own[j] = -1; /* the worker's now */
+    }
+    return TARN_OK;
+}
+
+static int open_network(struct server *server, struct tarn_error *error)
+{
+    struct config *config = server->config;
+    unsigned count = config->threads > 0 ? (unsigned)config->threads : os_core_count();
+    int *fds;
+    size_t addresses_count;
+    server->workers = calloc(count, sizeof *server->workers);
+    if (server->workers == NULL)
+        return error_set(error, TARN_NOMEM, "out of memory for the workers");
+    int status = server_listen(server->os, config->bind, (uint16_t)config->port, count, &fds,
+                               &addresses_count, &server->port, error);
+    if (status != TARN_OK)
+        return status;
+    server->workers_count = count;
+    status = open_workers(server, fds, addresses_count, error);
+    for (size_t i = 0; i < count * addresses_count; i++)
+        if (fds[i] >= 0)
+            (void)server->os->close(server->os, fds[i]);
+    free(fds);
+    return status;
+}
+
+static int open_http(struct server *server, struct tarn_error *error)
+{
+    const struct config *config = server->config;
+    if (config->http_port == 0)
+        return TARN_OK;
+    char address[64];
+    snprintf(address, sizeof address, "%.*s", (int)strcspn(config->bind, ","), config->bind);
+    int status = http_open(server, address, (uint16_t)config->http_port, &server->http, error);
+    if (status == TARN_OK)
+        server->http_port = http_port(server->http);
+    return status;
+}
+
+int server_open(const struct os *os, struct config *config, const char *data_path,
+                struct server **ret_server, struct tarn_error *error)
+{
+    tune_allocator();
+    struct server *server = calloc(1, sizeof *server);
+    if (server == NULL)
+        return error_set(error, TARN_NOMEM, "out of memory for the server");
+    server->os = os;
+    server->config = config;
+    server->loop.epoll_fd = server->loop.wake_fd = server->signals_fd = -1;
+    server->start_ns = os->monotonic_ns(os);
+    atomic_init(&server->client_id_next, 1);
+    pthread_mutex_init(&server->config_lock, NULL);
+    pthread_mutex_init(&server->stats_lock, NULL);
+    pthread_mutex_init(&server->reload_lock, NULL);
+    slowlog_init(&server->slowlog);
+    server_config_changed(server);
+    int status = TARN_NOMEM;
+    server->data_path = strdup(data_path);
+    if (server->data_path == NULL) {
+        error_set(error, status, "out of memory for the server");
+        goto fail;
+    }
+    if ((status = block_signals(server, error)) != TARN_OK ||
+        (status = make_run_id(server, error)) != TARN_OK)
+        goto fail;
+    status = loop_open(&server->loop);
+    if (status != 0) {
+        status = os_error(error, status, "start", "an event loop");
+        goto fail;
+    }
+    check_descriptors(server);
+    if ((status = open_network(server, error)) != TARN_OK ||
+        (status = open_store(server, error)) != TARN_OK ||
+        (status = open_http(server, error)) != TARN_OK)
+        goto fail;
+    *ret_server = server;
+    return TARN_OK;
+fail:
+    server_close(server);
+    return status;
+}
+
+void server_close(struct server *server)
+{
+    if (server == NULL)
+        return;
+    server_reload_join(server);
+    http_close(server->http);
+    for (unsigned i = 0; i < server->workers_count; i++)
+        worker_close(server->workers[i]);
+    free(server->workers);
+    tarn_close(server->store);
+    loop_close(&server->loop);
+    if (server->signals_fd >= 0)
+        (void)server->os->close(server->os, server->signals_fd);
+    slowlog_done(&server->slowlog);
+    pthread_mutex_destroy(&server->reload_lock);
+    pthread_mutex_destroy(&server->stats_lock);
+    pthread_mutex_destroy(&server->config_lock);
+    free(server->data_path);
+    free(server);
+}
+
+/* --- running ------------------------------------------------------------------------------ */
+
+static int start_workers(struct server *server, struct tarn_error *error)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
+    int status = 0;
+    for (unsigned i = 0; i < server->workers_count && status == 0; i++) {
+        struct worker *w = server->workers[i];
+        status = pthread_create(&w->thread, &attributes, worker_main, w);
+        if (status == 0)
+            atomic_fetch_add(&server->workers_running, 1);
+        w->started = status == 0;
+    }
+    pthread_attr_destroy(&attributes);
+    return status == 0
+               ? TARN_OK
+               : error_set(error, TARN_NOMEM, "cannot start a thread: %s", strerror(status));
+}
+
+static void stop(struct server *server)
+{
+    atomic_store_explicit(&server->stopping, true, memory_order_release);
+    if (server->http != NULL)
+        http_stop_accepting(server->http);
+    for (unsigned i = 0; i < server->workers_count; i++)
+        loop_wake(&server->workers[i]->loop);
+}
+
+static void log_ready(struct server *server)
+{
+    const char *bind = server->config->bind;
+    int size = (int)strcspn(bind, ", ");
+    bool v6 = memchr(bind, ':', (size_t)size) != NULL;
+    const char *open = v6 ? "[" : "", *close = v6 ? "]" : "";
+    char http[96] = "off";
+    if (server->http != NULL)
+        snprintf(http, sizeof http, "%s%.*s%s:%u", open, size, bind, close, server->http_port);
+    log_event(LOG_INFO, "server", "ready", "resp=%s%.*s%s:%u http=%s bind=%s workers=%u", open,
+              size, bind, close, server->port, http, bind, server->workers_count);
+}
+
+/* Act on the signals that have come. stopping: one to stop has come before. */
+static void take_signals(struct server *server, bool *stopping)
+{
+    for (;;) {
+        int signal = loop_signals_read(server->signals_fd);
+        if (signal < 0)
+            return;
+        if (signal == SIGHUP) {
+            struct tarn_error error;
+            if (server_reload_start(server, NULL, NULL, &error) != TARN_OK)
+                log_event(LOG_WARNING, "server", "reload-refused", "reason=\"%s\"", error.text);
+            continue;
+        }
+        if (*stopping) {
+            log_event(LOG_WARNING, "server", "stopped", "reason=\"second signal\"");
+            _exit(1);
+        }
+        *stopping = true;
+        log_event(LOG_INFO, "server", "stopping", "signal=%s",
+                  signal == SIGTERM ? "SIGTERM" : "SIGINT");
+        stop(server);
+    }
+}
+
+/* What has been answered since the last sample, per second. */
+struct sample {
+    uint64_t ns, operations;
+};
+
+static void take_sample(struct server *server, struct sample *last)
+{
+    struct server_counters counters;
+    uint64_t now = server->os->monotonic_ns(server->os);
+    uint64_t elapsed = now - last->ns;
+    if (elapsed < SAMPLE_MS * 1000000ull)
+        return;
+    server_counters_get(server, &counters);
+    uint64_t operations = counters.commands_total + counters.http_requests_total;
+    uint64_t done = operations > last->operations ? operations - last->operations : 0;
+    atomic_store_explicit(&server->ops_per_second, done * 1000000000 / elapsed,
+                          memory_order_relaxed);
+    *last = (struct sample){now, operations};
+}
+
+/* Wait for signals until every worker has ended. */
+static int supervise(struct server *server)
+{
+    struct sample sample = {server->os->monotonic_ns(server->os), 0};
+    bool stopping = false;
+    while (atomic_load(&server->workers_running) > 0) {
+        struct loop_event events[LOOP_EVENTS_MAX];
+        unsigned count;
+        bool woken;
+        int status = loop_wait(&server->loop, SAMPLE_MS, events, &count, &woken);
+        if (status != 0)
+            return status;
+        take_signals(server, &stopping);
+        take_sample(server, &sample);
+        if (!stopping && atomic_load(&server->stopping)) {
+            stopping = true; /* a worker failed and said so */
+            stop(server);
+        }
+    }
+    return 0;
+}
+
+int server_run(struct server *server, struct tarn_error *error)
+{
+    struct watch signals = {WATCH_SIGNALS};
+    int status = loop_add(&server->loop, server->signals_fd, EPOLLIN, &signals);
+    if (status != 0)
+        return os_error(error, status, "watch", "signals");
+    int started = start_workers(server, error);
+    if (started == TARN_OK)
+        log_ready(server);
+    else
+        stop(server);
+    status = supervise(server);
+    if (status != 0)
+        stop(server);
+    for (unsigned i = 0; i < server->workers_count; i++)
+        if (server->workers[i]->started)
+            pthread_join(server->workers[i]->thread, NULL);
+    loop_remove(&server->loop, server->signals_fd);
+    log_event(LOG_INFO, "server", "stopped", "uptime_seconds=%llu",
+              (unsigned long long)server_uptime_seconds(server));
+    if (started != TARN_OK)
+        return started;
+    return status == 0 ? TARN_OK : os_error(error, status, "wait for", "events");
+}
+
+/* --- asking ------------------------------------------------------------------------------- */
+
+struct tarn *server_store(struct server *server)
+{
+    return server->store;
+}
+
+const struct os *server_os(struct server *server)
+{
+    return server->os;
+}
+
+struct config *server_config(struct server *server)
+{
+    return server->config;
+}
+
+void server_config_lock(struct server *server)
+{
+    pthread_mutex_lock(&server->config_lock);
+}
+
+void server_config_unlock(struct server *server)
+{
+    pthread_mutex_unlock(&server->config_lock);
+}
+
+static void set_hot(_Atomic uint64_t *setting, uint64_t value)
+{
+    atomic_store_explicit(setting, value, memory_order_relaxed);
+}
+
+void server_config_changed(struct server *server)
+{
+    const struct config *config = server->config;
+    struct server_hot *hot = &server->hot;
+    set_hot(&hot->output_bytes_max, config->output_bytes_max);
+    set_hot(&hot->request_bytes_max, config->request_bytes_max);
+    set_hot(&hot->memory_bytes, config->memory_bytes);
+    set_hot(&hot->max_connections, config->max_connections);
+    set_hot(&hot->idle_ns_max, config->idle_seconds_max * 1000000000);
+    set_hot(&hot->slowlog_us, config->slowlog_us);
+    set_hot(&hot->slowlog_entries_max, config->slowlog_entries_max);
+    atomic_store_explicit(&hot->password_set, config->password[0] != 0, memory_order_relaxed);
+    log_set_level((enum log_level)config->log_level);
+    slowlog_trim(&server->slowlog, config->slowlog_entries_max);
+    for (unsigned i = 0; i < server->workers_count; i++)
+        if (server->workers[i] != NULL)
+            loop_wake(&server->workers[i]->loop); /* for the sweeps of idle clients */
+}
+
+uint64_t server_uptime_seconds(struct server *server)
+{
+    return (server->os->monotonic_ns(server->os) - server->start_ns) / 1000000000;
+}
+
+uint64_t server_ops_per_second(struct server *server)
+{
+    return atomic_load_explicit(&server->ops_per_second, memory_order_relaxed);
+}
+
+const char *server_run_id(struct server *server)
+{
+    return server->run_id;
+}
+
+uint16_t server_port(struct server *server)
+{
+    return server->port;
+}
+
+uint16_t server_http_port(struct server *server)
+{
+    return server->http_port;
+}
+
+const char *server_data_path(struct server *server)
+{
+    return server->data_path;
+}
+
+unsigned server_thread_count(struct server *server)
+{
+    return server->workers_count;
+}

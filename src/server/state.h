@@ -1,0 +1,74 @@
+/* The server's state, private to the server folder: what its workers share. */
+#ifndef SERVER_STATE_H
+#define SERVER_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "os/loop.h"
+#include "server/http.h"
+#include "server/server.h"
+#include "server/slowlog.h"
+#include "server/worker.h"
+
+/* Settings that workers look at, copied from the config when it changes. */
+struct server_hot {
+    _Atomic uint64_t output_bytes_max, request_bytes_max, memory_bytes, max_connections;
+    _Atomic uint64_t idle_ns_max, slowlog_us, slowlog_entries_max;
+    _Atomic bool password_set;
+};
+
+struct server {
+    const struct os *os;
+    struct config *config;
+    pthread_mutex_t config_lock;
+    struct server_hot hot;
+    char *data_path;
+    struct tarn *store;
+    _Atomic uint64_t store_bytes; /* memory of the version being served */
+    struct http *http;            /* NULL when off */
+    uint16_t port, http_port;
+    char run_id[41];
+    uint64_t start_ns;
+
+    struct worker **workers;
+    unsigned workers_count;
+    _Atomic unsigned workers_running;
+    _Atomic bool stopping;
+    struct loop loop; /* of the thread in server_run: signals, and the end of workers */
+    int signals_fd;
+
+    _Atomic uint64_t client_id_next;
+    _Atomic uint64_t connections_now; /* RESP, of all workers */
+    _Atomic uint64_t ops_per_second;
+    struct slowlog slowlog;
+
+    _Atomic uint64_t stats_generation;
+    pthread_mutex_t stats_lock;       /* guards http_base and resets */
+    struct server_counters http_base; /* HTTP's figures at the last reset */
+
+    pthread_mutex_t reload_lock; /* guards the three below */
+    pthread_t reload_thread;
+    bool reload_running, reload_started; /* started: the thread is to be joined */
+};
+
+static inline uint64_t hot_read(const _Atomic uint64_t *setting)
+{
+    return atomic_load_explicit(setting, memory_order_relaxed);
+}
+
+/* Do `extra` more bytes of connection buffers fit under the memory cap? */
+bool server_memory_allows(struct server *server, uint64_t extra);
+
+/* reload.c: wait for a reload under way, at the end of the server. */
+void server_reload_join(struct server *server);
+
+/* listen.c: open the listening sockets of all workers on every bind address. ret_fds: one array of
+ * workers_count x ret_addresses_count descriptors, worker by worker; the caller frees it and owns
+ * the descriptors. ret_port: as bound. Errors: INVALID (an address), BUSY (port in use), DENIED,
+ * IO, NOMEM. */
+TARN_MUST int server_listen(const struct os *os, const char *addresses, uint16_t port,
+                            unsigned workers_count, int **ret_fds, size_t *ret_addresses_count,
+                            uint16_t *ret_port, struct tarn_error *error);
+
+#endif

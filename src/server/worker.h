@@ -1,0 +1,94 @@
+/* A worker: one thread with its own event loop, listening sockets, store session and clients.
+ *
+ * Private to the server folder. Only the worker's thread touches a worker, except for: the client
+ * list (under clients_lock), atomics, and loop_wake(). */
+#ifndef SERVER_WORKER_H
+#define SERVER_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "os/loop.h"
+#include "server/output.h"
+#include "server/server.h"
+#include "server/stats.h"
+
+#define INPUT_SHARED_BYTES (64u << 10) /* one receive takes at most this */
+#define RUN_MAX            64          /* gathered reads of one look-up */
+#define RUN_ARGS_MAX       (4 * RUN_MAX)
+#define NAME_CACHE_COUNT   8 /* a power of two */
+
+/* What an event's tag points to. */
+enum watch_kind { WATCH_LISTENER, WATCH_CONNECTION, WATCH_SIGNALS };
+struct watch {
+    enum watch_kind kind;
+};
+
+struct listener {
+    struct watch watch;
+    int fd;
+    bool paused; /* out of descriptors: not watched for a moment */
+};
+
+/* Gathered reads of one connection that wait for their look-up. */
+struct run {
+    size_t count, args_count;
+    struct tarn_bytes keys[RUN_MAX], values[RUN_MAX];
+    struct resp_request requests[RUN_MAX];
+    const struct command *commands[RUN_MAX];
+    struct tarn_bytes args[RUN_ARGS_MAX]; /* of the requests */
+};
+
+/* The spelling of a gathered read's name (at most 8 bytes) that was admitted before. */
+struct name_cache_entry {
+    uint64_t packed;
+    size_t size; /* 0: empty */
+    const struct command *command;
+};
+
+struct connection;
+
+struct worker {
+    struct server *server;
+    const struct os *os;
+    unsigned index;
+    pthread_t thread;
+    bool started; /* thread is to be joined */
+    struct loop loop;
+    struct tarn_session *session;
+    struct listener *listeners;
+    size_t listeners_count;
+    int spare_fd; /* given up for a moment to refuse a client when descriptors run out */
+    bool stopping;
+    unsigned char *input; /* INPUT_SHARED_BYTES, used by every connection during its turn */
+    struct output output; /* likewise */
+    struct run run;
+    struct name_cache_entry name_cache[NAME_CACHE_COUNT];
+    uint64_t now_ns;         /* when the present loop turn began */
+    uint64_t stamp_ns;       /* when the last timed request ended, or the first began */
+    uint64_t tick_ns;        /* when to look at `busy` and paused listeners again; 0: never */
+    uint64_t sweep_ns;       /* when to look for idle clients again */
+    uint64_t attack_log_ns;  /* when a cross-protocol attack was last logged */
+    struct connection *busy; /* those with unsent, held or lingering bytes */
+    struct stats stats;
+    _Atomic uint64_t buffers_bytes;
+    _Atomic uint64_t connections_now;
+    _Atomic bool kills_pending;
+    pthread_mutex_t clients_lock; /* guards the list, and names of the clients in it */
+    struct connection *clients;
+};
+
+/* Make a worker that is not yet running; it takes over the listening sockets in fds, on success
+ * only. Errors: NOMEM, IO. */
+TARN_MUST int worker_open(struct server *server, unsigned index, const int *fds, size_t fds_count,
+                          struct worker **ret_worker, struct tarn_error *error);
+/* After its thread has ended, or never began. NULL is allowed. */
+void worker_close(struct worker *w);
+/* The thread's body; argument: the worker. Returns when the server stops. */
+void *worker_main(void *argument);
+
+/* Is the connection to be given the worker's attention every tick? Owner's thread. */
+void worker_busy_add(struct worker *w, struct connection *c);
+void worker_busy_remove(struct worker *w, struct connection *c);
+
+#endif
