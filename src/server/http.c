@@ -172,31 +172,38 @@ static void refuse(struct http *http, int fd)
     (void)http->os->close(http->os, fd);
 }
 
+/* Look for new connections, or do not for now. */
+static bool accept_watch(struct http_thread *t, uint32_t events)
+{
+    struct http *http = t->http;
+    bool ok = true;
+
+    for (unsigned i = 0; i < http->listen_count; i++)
+        ok &= loop_modify(&t->loop, http->listen_fds[i], events, &http->listen_fds[i]) == 0;
+    return ok;
+}
+
 static void accept_pause(struct http_thread *t, int status)
 {
-    if (loop_modify(&t->loop, t->http->listen_fd, 0, &t->http->listen_fd) != 0)
-        return;
     log_event(LOG_WARNING, "http", "accept failed", "error=\"%s\"", strerror(-status));
-    t->accept_paused = true;
+    t->accept_paused = accept_watch(t, 0);
     t->accept_again_ns = t->now_ns + ACCEPT_PAUSE_NS;
 }
 
 static void accept_resume(struct http_thread *t)
 {
-    if (loop_modify(&t->loop, t->http->listen_fd, EPOLLIN, &t->http->listen_fd) == 0)
-        t->accept_paused = false;
-    else
-        t->accept_again_ns = t->now_ns + ACCEPT_PAUSE_NS;
+    t->accept_paused = !accept_watch(t, EPOLLIN);
+    t->accept_again_ns = t->now_ns + ACCEPT_PAUSE_NS;
 }
 
-static void accept_some(struct http_thread *t)
+static void accept_some(struct http_thread *t, int listen_fd)
 {
     struct http *http = t->http;
 
     for (int i = 0; i < ACCEPT_BATCH_MAX && atomic_load(&http->state) == HTTP_ACCEPTING; i++) {
         struct sockaddr_storage peer;
         int fd;
-        int status = http->os->accept(http->os, http->listen_fd, &peer, &fd);
+        int status = http->os->accept(http->os, listen_fd, &peer, &fd);
         if (status == -EAGAIN)
             return;
         if (status == -ECONNABORTED)
@@ -264,14 +271,15 @@ static void turn(struct http_thread *t)
     t->now_ns = t->http->os->monotonic_ns(t->http->os);
     int state = atomic_load(&t->http->state);
     if (t->listening && state == HTTP_STOPPED) {
-        loop_remove(&t->loop, t->http->listen_fd);
+        for (unsigned i = 0; i < t->http->listen_count; i++)
+            loop_remove(&t->loop, t->http->listen_fds[i]);
         t->listening = t->accept_paused = false;
     }
     if (t->accept_paused && t->accept_again_ns <= t->now_ns && state == HTTP_ACCEPTING)
         accept_resume(t);
     for (unsigned i = 0; i < count; i++)
-        if (events[i].tag == &t->http->listen_fd && t->listening)
-            accept_some(t);
+        if (events[i].tag != &t->daemon && t->listening)
+            accept_some(t, *(int *)events[i].tag);
     MHD_run(t->daemon);
     if (t->deadline_next_ns <= t->now_ns || atomic_load(&t->http->closing))
         sweep(t);
@@ -340,8 +348,8 @@ static int thread_prepare(struct http *http, struct http_thread *t, struct tarn_
     if (info == NULL)
         return error_set(error, TARN_NOMEM, "cannot start libmicrohttpd");
     status = loop_add(&t->loop, info->epoll_fd, EPOLLIN, &t->daemon);
-    if (status == 0)
-        status = loop_add(&t->loop, http->listen_fd, 0, &http->listen_fd);
+    for (unsigned i = 0; i < http->listen_count && status == 0; i++)
+        status = loop_add(&t->loop, http->listen_fds[i], 0, &http->listen_fds[i]);
     if (status != 0)
         return os_error(error, status, "cannot watch", "the HTTP sockets");
     t->listening = true;
@@ -389,6 +397,36 @@ static void wake_all(struct http *http)
         loop_wake(&http->threads[i].loop);
 }
 
+/* Listen on every address of a comma-separated list. Port 0: the first one's choice. */
+static int listen_all(struct http *http, const char *addresses, uint16_t port,
+                      struct tarn_error *error)
+{
+    const char *p = addresses;
+
+    http->is_loopback = true;
+    http->port = port;
+    while (true) {
+        char address[64], where[96];
+        size_t size = strcspn(p, ",");
+        if (http->listen_count == HTTP_ADDRESSES_MAX)
+            return error_set(error, TARN_INVALID, "--bind: more than %d addresses",
+                             HTTP_ADDRESSES_MAX);
+        snprintf(address, sizeof address, "%.*s", (int)(size < 63 ? size : 63), p);
+        snprintf(where, sizeof where, "HTTP on %s port %u", address, http->port);
+        int fd;
+        int status = http->os->listen(http->os, address, http->port, LISTEN_BACKLOG, false, &fd);
+        if (status != 0)
+            return os_error(error, status, "cannot listen for", where);
+        http->listen_fds[http->listen_count++] = fd;
+        http->is_loopback = http->is_loopback && http_address_is_loopback(address);
+        if (http->port == 0)
+            http->port = socket_local_port(fd);
+        if (p[size] == 0)
+            return TARN_OK;
+        p += size + 1;
+    }
+}
+
 int http_open(struct server *server, const char *address, uint16_t port, struct http **ret_http,
               struct tarn_error *error)
 {
@@ -399,28 +437,20 @@ int http_open(struct server *server, const char *address, uint16_t port, struct 
         return error_set(error, TARN_NOMEM, "out of memory");
     http->server = server;
     http->os = server_os(server);
-    http->listen_fd = -1;
-    http->is_loopback = http_address_is_loopback(address);
     atomic_init(&http->state, HTTP_OPENING);
     pthread_mutex_init(&http->lock, NULL);
     pthread_cond_init(&http->started, NULL);
     for (unsigned i = 0; i < HTTP_THREADS_MAX; i++)
         http->threads[i].loop = (struct loop){.epoll_fd = -1, .wake_fd = -1};
 
-    char where[96];
-    snprintf(where, sizeof where, "HTTP on %s port %u", address, port);
     int status = http->os->entropy(http->os, &http->seed, sizeof http->seed);
     if (status != 0) {
         status = os_error(error, status, "cannot read", "random numbers");
         goto fail;
     }
-    status = http->os->listen(http->os, address, port, LISTEN_BACKLOG, false, &http->listen_fd);
-    if (status != 0) {
-        http->listen_fd = -1;
-        status = os_error(error, status, "cannot listen for", where);
+    status = listen_all(http, address, port, error);
+    if (status != TARN_OK)
         goto fail;
-    }
-    http->port = socket_local_port(http->listen_fd);
     for (unsigned i = 0; i < count; i++) {
         status = thread_prepare(http, &http->threads[i], error);
         if (status != TARN_OK)
@@ -449,7 +479,8 @@ void http_stop_accepting(struct http *http)
     /* The shutdown makes the kernel refuse further connections at once, instead of leaving them
      * in a queue that nobody reads. */
     if (atomic_exchange(&http->state, HTTP_STOPPED) != HTTP_STOPPED)
-        shutdown(http->listen_fd, SHUT_RDWR);
+        for (unsigned i = 0; i < http->listen_count; i++)
+            shutdown(http->listen_fds[i], SHUT_RDWR);
     wake_all(http);
 }
 
@@ -460,8 +491,7 @@ void http_close(struct http *http)
     atomic_store(&http->close_deadline_ns,
                  http->os->monotonic_ns(http->os) + HTTP_CLOSE_SECONDS_MAX * SECOND_NS);
     atomic_store(&http->closing, true);
-    if (http->listen_fd >= 0)
-        http_stop_accepting(http);
+    http_stop_accepting(http);
     for (unsigned i = 0; i < http->threads_count; i++)
         pthread_join(http->threads[i].thread, NULL);
     for (unsigned i = 0; i < HTTP_THREADS_MAX; i++) {
@@ -470,8 +500,8 @@ void http_close(struct http *http)
             MHD_stop_daemon(http->threads[i].daemon);
         loop_close(&http->threads[i].loop);
     }
-    if (http->listen_fd >= 0)
-        (void)http->os->close(http->os, http->listen_fd); /* nothing is in it */
+    for (unsigned i = 0; i < http->listen_count; i++)
+        (void)http->os->close(http->os, http->listen_fds[i]); /* it holds nothing to lose */
     ASSERT(atomic_load(&http->buffered_bytes) == 0);
     pthread_cond_destroy(&http->started);
     pthread_mutex_destroy(&http->lock);

@@ -7,7 +7,8 @@
 
 struct http;
 
-/* Listen on address:port (port 0: any). */
+/* Listen on one or more numeric addresses, separated by commas (port 0: any). The threads accept
+ * connections from the moment *ret_http is written; it may be a field of the server's. */
 TARN_MUST int http_open(struct server *server, const char *address, uint16_t port,
                         struct http **ret_http, struct tarn_error *error);
 uint16_t http_port(const struct http *http);

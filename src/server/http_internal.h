@@ -12,6 +12,7 @@
 #include "server/http.h"
 
 /* Bounds of the HTTP front, all in one place. */
+#define HTTP_ADDRESSES_MAX      16          /* of --bind */
 #define HTTP_THREADS_MAX        2           /* fewer on a machine of one core */
 #define HTTP_CONNECTION_BYTES   (16u << 10) /* request line, fields, reply head; per connection */
 #define HTTP_BODY_BYTES_MAX     (16u << 20) /* also bounded by --request-bytes-max */
@@ -74,7 +75,7 @@ struct http_thread {
     struct http_connection *connections; /* doubly linked */
     unsigned rejecting_count;            /* of them with over_limit */
     bool adding_over_limit;              /* said to the callback of the connection being added */
-    bool listening;                      /* the listening socket is in the loop... */
+    bool listening;                      /* the listening sockets are in the loop... */
     bool accept_paused;                  /* ... but not looked at until accept_again_ns */
     uint64_t accept_again_ns;
     uint64_t now_ns;           /* start of the present turn */
@@ -85,9 +86,10 @@ struct http_thread {
 struct http {
     struct server *server;
     const struct os *os;
-    int listen_fd;
+    int listen_fds[HTTP_ADDRESSES_MAX]; /* their places are the tags in the threads' loops */
+    unsigned listen_count;
     uint16_t port;
-    bool is_loopback; /* bound to it: the Host field is checked */
+    bool is_loopback; /* bound to nothing else: the Host field is checked */
     uint64_t seed;
     _Atomic int state; /* enum http_state */
     _Atomic bool closing;

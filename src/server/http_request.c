@@ -176,6 +176,12 @@ static bool is_loopback_v4(const struct in_addr *address)
     return (ntohl(address->s_addr) >> 24) == 127;
 }
 
+static bool is_loopback_v6(const struct in6_addr *address)
+{
+    return IN6_IS_ADDR_LOOPBACK(address) ||
+           (IN6_IS_ADDR_V4MAPPED(address) && address->s6_addr[12] == 127);
+}
+
 bool http_address_is_loopback(const char *address)
 {
     struct in_addr v4;
@@ -183,7 +189,7 @@ bool http_address_is_loopback(const char *address)
 
     if (inet_pton(AF_INET, address, &v4) == 1)
         return is_loopback_v4(&v4);
-    return inet_pton(AF_INET6, address, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+    return inet_pton(AF_INET6, address, &v6) == 1 && is_loopback_v6(&v6);
 }
 
 static bool is_port(struct tarn_bytes text)
@@ -226,7 +232,7 @@ bool http_host_is_loopback(struct tarn_bytes host)
         memcpy(name, p + 1, host.size - 2);
         name[host.size - 2] = 0;
         struct in6_addr v6;
-        return inet_pton(AF_INET6, name, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+        return inet_pton(AF_INET6, name, &v6) == 1 && is_loopback_v6(&v6);
     }
     memcpy(name, p, host.size);
     name[host.size] = 0;
