@@ -413,8 +413,9 @@ static void test_accept_receive_send(void **state)
     assert_memory_equal(data, "ping", 4);
 
     struct iovec parts[2000];
+    char byte = 'x';
     for (size_t i = 0; i < 2000; i++)
-        parts[i] = (struct iovec){(char[]){'x'}, 1};
+        parts[i] = (struct iovec){&byte, 1};
     assert_int_equal(os->send(os, fd, parts, 1, &n), 0);
     assert_int_equal(n, 1);
     assert_int_equal(os->send(os, fd, parts, 3, &n), 0);
