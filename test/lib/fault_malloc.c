@@ -1,0 +1,72 @@
+/* See fault_malloc.h. Counters are atomic, so that threads may allocate meanwhile. */
+#include "lib/fault_malloc.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+static _Atomic uint64_t calls, failed, fail_nth;
+static atomic_bool stays_failing;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+char *__real_strdup(const char *text);
+char *__real_strndup(const char *text, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+char *__wrap_strdup(const char *text);
+char *__wrap_strndup(const char *text, size_t size);
+
+void fault_malloc_arm(uint64_t nth, bool stays)
+{
+    atomic_store(&calls, 0);
+    atomic_store(&failed, 0);
+    atomic_store(&stays_failing, stays);
+    atomic_store(&fail_nth, nth);
+}
+
+uint64_t fault_malloc_disarm(void)
+{
+    atomic_store(&fail_nth, 0);
+    return atomic_load(&failed);
+}
+
+uint64_t fault_malloc_calls(void)
+{
+    return atomic_load(&calls);
+}
+
+static bool fails(void)
+{
+    uint64_t call = atomic_fetch_add(&calls, 1) + 1, nth = atomic_load(&fail_nth);
+    if (nth == 0 || (call != nth && !(call > nth && atomic_load(&stays_failing))))
+        return false;
+    atomic_fetch_add(&failed, 1);
+    return true;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails() ? NULL : __real_realloc(old, size);
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return fails() ? NULL : __real_strdup(text);
+}
+
+char *__wrap_strndup(const char *text, size_t size)
+{
+    return fails() ? NULL : __real_strndup(text, size);
+}
