@@ -25,7 +25,7 @@ struct row {
 
 struct ribbon_workspace {
     struct row *rows;
-    unsigned char *groups; /* as stored, with RIBBON_PAD_BYTES behind */
+    unsigned char *groups; /* as stored, with what a window at the last row reaches behind */
     uint64_t *hashes;      /* to look for equal ones */
     size_t rows_capacity, groups_capacity, hashes_capacity;
 };
@@ -106,10 +106,18 @@ static inline void store_row(unsigned char *group, unsigned place, uint64_t valu
         group[__builtin_ctzll(value)] |= (unsigned char)(1u << place);
 }
 
+/* Bytes of the groups while they are solved. The window of a query starts at most 128 rows before
+ * the end, that of substitution at the last row: its groups behind the end are multiplied by 0,
+ * but read. */
+static size_t solving_bytes(uint32_t row_count, unsigned bits)
+{
+    return ((size_t)row_count / 8 + RIBBON_WINDOW_GROUPS) * bits + RIBBON_PAD_BYTES;
+}
+
 static void substitute(const struct row *rows, uint32_t row_count, unsigned bits,
                        unsigned char *groups)
 {
-    memset(groups, 0, (size_t)row_count / 8 * bits + RIBBON_PAD_BYTES);
+    memset(groups, 0, solving_bytes(row_count, bits));
     const struct ribbon view = {.bits = bits};
     for (uint32_t i = row_count; i-- > 0;) {
         if (rows[i].low == 0)
@@ -159,9 +167,8 @@ int ribbon_shard_build(struct ribbon_workspace *w, const struct ribbon_pair *pai
     for (int enlargement = 0; enlargement < 8; enlargement++, wanted += wanted / 50 + 8) {
         uint32_t row_count =
             (uint32_t)(wanted < RIBBON_WIDTH ? RIBBON_WIDTH : (wanted + 7) & ~7ull);
-        size_t groups_bytes = (size_t)row_count / 8 * bits + RIBBON_PAD_BYTES;
         if (!grow((void **)&w->rows, &w->rows_capacity, row_count, sizeof *w->rows) ||
-            !grow((void **)&w->groups, &w->groups_capacity, groups_bytes, 1))
+            !grow((void **)&w->groups, &w->groups_capacity, solving_bytes(row_count, bits), 1))
             return TARN_NOMEM;
         for (unsigned seed = 0; seed < SEEDS; seed++) {
             if (eliminate(w->rows, row_count, seed, pairs, count)) {
