@@ -331,7 +331,7 @@ static void watch(struct connection *c)
 {
     uint32_t events = 0;
     if (c->state == CONNECTION_LINGERING ||
-        (c->state == CONNECTION_OPEN && !c->held && !c->input_ended))
+        (c->state == CONNECTION_OPEN && !c->held && !c->parked && !c->input_ended))
         events |= EPOLLIN;
     if (c->output != NULL)
         events |= EPOLLOUT;
@@ -350,7 +350,9 @@ static void end_turn(struct connection *c)
         connection_send(c);
     if (c->state == CONNECTION_OPEN && atomic_load_explicit(&c->kill, memory_order_relaxed))
         c->state = CONNECTION_CLOSING;
-    if (output_unsent(c->out) == 0 && c->state != CONNECTION_DEAD && !c->held) {
+    if (c->state != CONNECTION_OPEN)
+        c->parked = false;
+    if (output_unsent(c->out) == 0 && c->state != CONNECTION_DEAD && !c->held && !c->parked) {
         if (c->input_ended || (c->state == CONNECTION_CLOSING && w->stopping)) {
             c->state = CONNECTION_DEAD;
         } else if (c->state == CONNECTION_CLOSING) {
@@ -378,12 +380,12 @@ void connection_on_event(struct connection *c, uint32_t events)
     bool broken = (events & (EPOLLERR | EPOLLHUP)) != 0;
     if (c->output != NULL && (events & EPOLLOUT) != 0) {
         connection_send(c);
-        if (c->state == CONNECTION_OPEN && !c->held)
+        if (c->state == CONNECTION_OPEN && !c->held && !c->parked)
             resume(c);
     }
     if (c->state == CONNECTION_LINGERING) {
         discard_input(c);
-    } else if (c->state == CONNECTION_OPEN && !c->held && !c->input_ended) {
+    } else if (c->state == CONNECTION_OPEN && !c->held && !c->parked && !c->input_ended) {
         if (broken || (events & EPOLLIN) != 0)
             (void)receive(c); /* level-triggered: what is left comes with the next event */
     } else if (broken) {
@@ -409,12 +411,28 @@ void connection_on_tick(struct connection *c)
     end_turn(c);
 }
 
+void connection_unpark(struct connection *c, const struct tarn_error *error)
+{
+    c->parked = false;
+    if (c->state == CONNECTION_OPEN) {
+        if (!c->parked_silent && error != NULL)
+            reply_error(&c->client.reply, "ERR %s", error->text);
+        else if (!c->parked_silent)
+            reply_simple(&c->client.reply, "OK");
+        resume(c);
+    }
+    end_turn(c);
+}
+
 void connection_stop(struct connection *c)
 {
+    if (c->parked) {
+        c->parked = false;
+        reply_error(&c->client.reply, "ERR the server stops before the reload is done");
+    }
     if (c->state == CONNECTION_OPEN) {
         c->insistent = true;
-        if (c->held)
-            resume(c);
+        resume(c);
         for (int i = 0; i < STOP_ROUNDS_MAX && c->state == CONNECTION_OPEN; i++)
             if (c->input_ended || !receive(c))
                 break;

@@ -31,10 +31,12 @@ struct connection {
     enum connection_state state;
     struct client client;
     int fd;
-    uint32_t events;  /* watched now */
-    bool input_ended; /* the client has sent FIN */
-    bool held;        /* complete requests may wait in `input` until output was read */
-    bool insistent;   /* reads nothing but goes on asking: no holding until all is sent */
+    uint32_t events;    /* watched now */
+    bool input_ended;   /* the client has sent FIN */
+    bool held;          /* complete requests may wait in `input` until output was read */
+    bool parked;        /* waits for the end of a reload; later requests wait with it */
+    bool parked_silent; /* ... and wants no reply */
+    bool insistent;     /* reads nothing but goes on asking: no holding until all is sent */
     struct resp_parser *parser;
     struct buffer input;   /* received but not executed */
     struct output *output; /* unsent; NULL when all is sent */
@@ -67,11 +69,18 @@ void connection_close(struct connection *c);
 void connection_on_event(struct connection *c, uint32_t events);
 /* Time passes for a busy connection. It may be closed by it. */
 void connection_on_tick(struct connection *c);
+/* Give a parked connection the answer it waits for (error NULL: OK) and go on. It may be closed. */
+void connection_unpark(struct connection *c, const struct tarn_error *error);
+/* reload.c: answer the clients that wait for a reload that has ended; or forget the results. */
+void reload_deliver(struct worker *w);
+void reload_drop(struct worker *w);
+
 /* The server stops: answer what has been received, then close. */
 void connection_stop(struct connection *c);
 
 /* execute.c: execute the requests in `input`, appending replies to c->out; returns the bytes
- * taken. Stops early when the state is no longer OPEN or c->held is set. */
+ * taken. Stops early when the state is no longer OPEN, or c->held or
+ * c->parked is set. */
 size_t connection_execute(struct connection *c, struct tarn_bytes input);
 
 /* Try to send what is unsent, then apply the limits: may set held or change the state. */

@@ -265,7 +265,7 @@ size_t connection_execute(struct connection *c, struct tarn_bytes input)
     enum resp_outcome outcome = RESP_EMPTY;
     size_t taken = 0;
     w->stamp_ns = w->os->monotonic_ns(w->os);
-    while (taken < input.size && c->state == CONNECTION_OPEN && !c->held) {
+    while (taken < input.size && c->state == CONNECTION_OPEN && !c->held && !c->parked) {
         struct tarn_bytes rest = {(const unsigned char *)input.data + taken, input.size - taken};
         struct resp_request request;
         size_t size;

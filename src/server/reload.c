@@ -1,16 +1,26 @@
 /* Reloading the data on a thread of its own, one at a time. Workers go on serving the old version
- * meanwhile; the store swaps.
+ * meanwhile; the store swaps. A client that asked for the reload is parked; the reload's thread
+ * leaves the result with the client's worker, which answers.
  *
  * Failure modes: a reload that fails is logged, and the old version stays. */
 #include <stdlib.h>
 
+#include "server/connection.h"
 #include "server/log.h"
-#include "server/state.h"
 
 struct reload {
     struct server *server;
     void (*done)(void *context, int status, const struct tarn_error *error);
     void *context;
+};
+
+/* What a parked client is to be told. Made by its worker, filled by the reload's thread. */
+struct reload_result {
+    struct reload_result *next;
+    struct worker *worker;
+    uint64_t client_id;
+    int status;
+    struct tarn_error error;
 };
 
 static void log_result(struct server *server, int status, const struct tarn_error *error)
@@ -87,4 +97,79 @@ void server_reload_join(struct server *server)
     pthread_mutex_unlock(&server->reload_lock);
     if (started)
         pthread_join(server->reload_thread, NULL);
+}
+
+/* --- a client that waits ------------------------------------------------------------------ */
+
+/* On the reload's thread. */
+static void leave_result(void *context, int status, const struct tarn_error *error)
+{
+    struct reload_result *result = context;
+    struct worker *w = result->worker;
+    result->status = status;
+    if (status != TARN_OK)
+        result->error = *error;
+    result->next = atomic_load_explicit(&w->reload_results, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&w->reload_results, &result->next, result,
+                                                  memory_order_release, memory_order_relaxed))
+        continue;
+    loop_wake(&w->loop);
+}
+
+void client_reload(struct client *client)
+{
+    struct connection *c = connection_of(client);
+    struct tarn_error error;
+    struct reload_result *result = calloc(1, sizeof *result);
+    if (result == NULL) {
+        reply_error(&client->reply, "ERR out of memory for a reload");
+        return;
+    }
+    result->worker = client->worker;
+    result->client_id = client->id;
+    if (server_reload_start(client->server, leave_result, result, &error) != TARN_OK) {
+        free(result);
+        reply_error(&client->reply, "ERR %s", error.text);
+        return;
+    }
+    c->parked = true;
+    c->parked_silent = client->reply_mode != CLIENT_REPLY_ON;
+}
+
+/* Tell the client this result is for, unless it has gone. */
+static void deliver(struct worker *w, const struct reload_result *result)
+{
+    for (struct connection *c = w->clients; c != NULL; c = c->next) {
+        if (c->client.id != result->client_id)
+            continue;
+        if (c->parked)
+            connection_unpark(c, result->status == TARN_OK ? NULL : &result->error);
+        return;
+    }
+}
+
+static struct reload_result *take_results(struct worker *w)
+{
+    if (atomic_load_explicit(&w->reload_results, memory_order_relaxed) == NULL)
+        return NULL;
+    return atomic_exchange_explicit(&w->reload_results, NULL, memory_order_acquire);
+}
+
+void reload_deliver(struct worker *w)
+{
+    struct reload_result *next;
+    for (struct reload_result *result = take_results(w); result != NULL; result = next) {
+        next = result->next;
+        deliver(w, result);
+        free(result);
+    }
+}
+
+void reload_drop(struct worker *w)
+{
+    struct reload_result *next;
+    for (struct reload_result *result = take_results(w); result != NULL; result = next) {
+        next = result->next;
+        free(result);
+    }
 }

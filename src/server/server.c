@@ -161,9 +161,7 @@ static int open_http(struct server *server, struct tarn_error *error)
     const struct config *config = server->config;
     if (config->http_port == 0)
         return TARN_OK;
-    char address[64];
-    snprintf(address, sizeof address, "%.*s", (int)strcspn(config->bind, ","), config->bind);
-    int status = http_open(server, address, (uint16_t)config->http_port, &server->http, error);
+    int status = http_open(server, config->bind, (uint16_t)config->http_port, &server->http, error);
     if (status == TARN_OK)
         server->http_port = http_port(server->http);
     return status;
@@ -254,6 +252,12 @@ static int start_workers(struct server *server, struct tarn_error *error)
                : error_set(error, TARN_NOMEM, "cannot start a thread: %s", strerror(status));
 }
 
+void server_stop(struct server *server)
+{
+    atomic_store_explicit(&server->stopping, true, memory_order_release);
+    loop_wake(&server->loop); /* supervise() does the rest */
+}
+
 static void stop(struct server *server)
 {
     atomic_store_explicit(&server->stopping, true, memory_order_release);
@@ -335,7 +339,8 @@ static int supervise(struct server *server)
         take_signals(server, &stopping);
         take_sample(server, &sample);
         if (!stopping && atomic_load(&server->stopping)) {
-            stopping = true; /* a worker failed and said so */
+            stopping = true; /* SHUTDOWN, or a worker failed and said so */
+            log_event(LOG_INFO, "server", "stopping", "reason=request");
             stop(server);
         }
     }

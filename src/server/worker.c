@@ -95,6 +95,7 @@ void worker_close(struct worker *w)
     loop_close(&w->loop);
     if (w->spare_fd >= 0)
         (void)w->os->close(w->os, w->spare_fd);
+    reload_drop(w);
     stats_done(&w->stats);
     output_done(&w->output);
     free(w->listeners);
@@ -267,7 +268,7 @@ static void sweep(struct worker *w)
     for (struct connection *c = w->clients; c != NULL; c = next) {
         next = c->next;
         if (w->now_ns - atomic_load_explicit(&c->active_ns, memory_order_relaxed) < idle_ns_max ||
-            c->output != NULL)
+            c->output != NULL || c->parked)
             continue;
         stats_add(&w->stats.idle_closed, 1);
         connection_close(c);
@@ -351,6 +352,7 @@ static void serve(struct worker *w)
         for (unsigned i = 0; i < count; i++)
             dispatch(w, &events[i]);
         close_killed(w);
+        reload_deliver(w);
         tick(w);
         sweep(w);
         buffer_trim(&w->output.bytes, OUTPUT_KEPT_BYTES);

@@ -47,6 +47,7 @@ struct name_cache_entry {
 };
 
 struct connection;
+struct reload_result;
 
 struct worker {
     struct server *server;
@@ -74,6 +75,7 @@ struct worker {
     _Atomic uint64_t buffers_bytes;
     _Atomic uint64_t connections_now;
     _Atomic bool kills_pending;
+    _Atomic(struct reload_result *) reload_results; /* a list, for clients that wait */
     pthread_mutex_t clients_lock; /* guards the list, and names of the clients in it */
     struct connection *clients;
 };
