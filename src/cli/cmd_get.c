@@ -61,7 +61,7 @@ static int get(struct cli_call *call, const struct stream_address *address, cons
 {
     const struct get_flags *flags = call->target;
     int timeout_ms = (int)flags->timeout_seconds * 1000;
-    char *const *keys = call->words + 1;
+    const char *const *keys = (const char *const *)call->words + 1;
     int status, count = call->words_count - 1;
     struct stream *stream = malloc(sizeof *stream);
     if (!stream)

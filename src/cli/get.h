@@ -15,12 +15,19 @@ struct get_output {
 
 /* stream: open. password: NULL or "" if none. Values are printed in the order of the keys.
  * Errors: IO, DENIED (password), CORRUPT (not the protocol), NOMEM. */
-TARN_MUST int get_resp(struct stream *stream, const char *password, char *const *keys, int count,
-                       struct get_output *output, struct tarn_error *error);
+TARN_MUST int get_resp(struct stream *stream, const char *password, const char *const *keys,
+                       int count, struct get_output *output, struct tarn_error *error);
 
-/* As above; opens the stream itself, and again when the server closes it between two requests. */
+/* As above over HTTP, until all keys are answered or the server closes the connection; *ret_done
+ * says how many were. */
+TARN_MUST int get_http_on(struct stream *stream, const char *password, const char *const *keys,
+                          int count, struct get_output *output, int *ret_done,
+                          struct tarn_error *error);
+
+/* The same for all keys; opens the stream itself, and again when the server closes it between two
+ * requests. */
 TARN_MUST int get_http(struct stream *stream, const struct stream_address *address, int timeout_ms,
-                       const char *password, char *const *keys, int count,
+                       const char *password, const char *const *keys, int count,
                        struct get_output *output, struct tarn_error *error);
 
 #endif

@@ -128,21 +128,33 @@ static int get_one(struct stream *stream, const char *password, const char *key,
     return TARN_OK;
 }
 
+int get_http_on(struct stream *stream, const char *password, const char *const *keys, int count,
+                struct get_output *output, int *ret_done, struct tarn_error *error)
+{
+    bool closed = false;
+    int status = TARN_OK, done = 0;
+    while (done < count && status == TARN_OK && !closed) {
+        status = get_one(stream, password, keys[done], output, &closed, error);
+        done++;
+    }
+    *ret_done = done;
+    return status;
+}
+
 int get_http(struct stream *stream, const struct stream_address *address, int timeout_ms,
-             const char *password, char *const *keys, int count, struct get_output *output,
+             const char *password, const char *const *keys, int count, struct get_output *output,
              struct tarn_error *error)
 {
     int status = TARN_OK;
-    bool closed = true;
     if (password && strpbrk(password, "\r\n"))
         return error_set(error, TARN_INVALID, "a password with a line break cannot go over HTTP");
-    for (int i = 0; i < count && status == TARN_OK; i++) {
-        if (closed) {
-            stream_close(stream);
-            status = stream_open(stream, address, timeout_ms, error);
-        }
+    for (int done = 0; done < count && status == TARN_OK;) {
+        int more = 0;
+        status = stream_open(stream, address, timeout_ms, error);
         if (status == TARN_OK)
-            status = get_one(stream, password, keys[i], output, &closed, error);
+            status = get_http_on(stream, password, keys + done, count - done, output, &more, error);
+        stream_close(stream);
+        done += more;
     }
     return status;
 }

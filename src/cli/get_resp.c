@@ -84,7 +84,7 @@ static int read_reply(struct stream *stream, const char *key, struct get_output 
     return status;
 }
 
-int get_resp(struct stream *stream, const char *password, char *const *keys, int count,
+int get_resp(struct stream *stream, const char *password, const char *const *keys, int count,
              struct get_output *output, struct tarn_error *error)
 {
     struct buffer request = {0};
