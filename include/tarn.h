@@ -151,7 +151,8 @@ TARN_API void tarn_session_close(struct tarn_session *session); /* NULL is allow
 TARN_API void tarn_quiescent(struct tarn_session *session);
 
 /* Before a thread sleeps for long: as tarn_quiescent(), and reloads no longer wait for this
- * session until tarn_online(). No other call is allowed in between. */
+ * session until tarn_online(). No other call with this session is allowed in between. (A thread
+ * with several sessions holds up a reload until none of them has values in view.) */
 TARN_API void tarn_offline(struct tarn_session *session);
 TARN_API void tarn_online(struct tarn_session *session);
 

@@ -23,7 +23,7 @@ void *qsbr_tsan_tag(void);
 #define QSBR_TSAN_ACQUIRE() ((void)0)
 #endif
 
-void qsbr_register(void);   /* this thread; online from now on */
+void qsbr_register(void);   /* this thread; the first time it comes out online */
 void qsbr_unregister(void); /* undoes one qsbr_register() */
 
 static inline void qsbr_quiescent(void)

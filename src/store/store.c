@@ -31,7 +31,15 @@ struct tarn {
 struct tarn_session {
     struct tarn *store;
     struct pack *seen; /* version used since the last quiescent state, NULL: none yet */
+    bool online;
 };
+
+/* Reclamation knows threads, not sessions, so a thread with several sessions is quiescent only
+ * when none of them has anything in view, and offline only when all are. */
+static __thread struct {
+    unsigned online; /* sessions that are */
+    unsigned seeing; /* sessions whose `seen` is set */
+} thread_sessions;
 
 /* A pin is a reference to a pack; the type is only a name for callers. */
 struct tarn_pin {
@@ -122,8 +130,10 @@ int tarn_reload(struct tarn *store, struct tarn_error *error)
 
 void tarn_stats_get(struct tarn *store, struct tarn_stats *ret_stats)
 {
-    /* No session is needed: register this thread for the moment. */
+    /* Any thread, with or without a session: register it for the moment. */
     qsbr_register();
+    if (thread_sessions.online == 0)
+        qsbr_online();
     const struct pack *pack = atomic_load_explicit(&store->current, memory_order_acquire);
     const struct index *index = pack->index;
     *ret_stats = (struct tarn_stats){
@@ -139,10 +149,39 @@ void tarn_stats_get(struct tarn *store, struct tarn_stats *ret_stats)
         .index_built = pack->index_built,
         .format = index->format,
     };
+    if (thread_sessions.online == 0)
+        qsbr_offline();
     qsbr_unregister();
 }
 
 /* --- sessions --- */
+
+static void look_away(struct tarn_session *session)
+{
+    if (session->seen != NULL) {
+        session->seen = NULL;
+        thread_sessions.seeing--;
+    }
+}
+
+static void go_online(struct tarn_session *session)
+{
+    ASSERT(!session->online);
+    session->online = true;
+    if (thread_sessions.online++ == 0)
+        qsbr_online();
+}
+
+static void go_offline(struct tarn_session *session)
+{
+    ASSERT(session->online);
+    look_away(session);
+    session->online = false;
+    if (--thread_sessions.online == 0)
+        qsbr_offline();
+    else if (thread_sessions.seeing == 0)
+        qsbr_quiescent();
+}
 
 int tarn_session_open(struct tarn *store, struct tarn_session **ret_session,
                       struct tarn_error *error)
@@ -150,9 +189,9 @@ int tarn_session_open(struct tarn *store, struct tarn_session **ret_session,
     struct tarn_session *session = malloc(sizeof *session);
     if (session == NULL)
         return error_set(error, TARN_NOMEM, "out of memory for a session");
-    session->store = store;
-    session->seen = NULL;
+    *session = (struct tarn_session){.store = store};
     qsbr_register();
+    go_online(session);
     *ret_session = session;
     return TARN_OK;
 }
@@ -161,34 +200,37 @@ void tarn_session_close(struct tarn_session *session)
 {
     if (session == NULL)
         return;
+    if (session->online)
+        go_offline(session);
     qsbr_unregister();
     free(session);
 }
 
 void tarn_quiescent(struct tarn_session *session)
 {
-    session->seen = NULL;
-    qsbr_quiescent(); /* the state is the thread's */
+    look_away(session);
+    if (thread_sessions.seeing == 0)
+        qsbr_quiescent();
 }
 
 void tarn_offline(struct tarn_session *session)
 {
-    session->seen = NULL;
-    qsbr_offline();
+    go_offline(session);
 }
 
 void tarn_online(struct tarn_session *session)
 {
-    (void)session;
-    qsbr_online();
+    go_online(session);
 }
 
 /* The version this session sees: one and the same between two quiescent states, so that a pin is
  * on the version from which the values of this turn came, also when a reload swaps meanwhile. */
 static inline struct pack *session_pack(struct tarn_session *session)
 {
-    if (session->seen == NULL)
+    if (session->seen == NULL) {
         session->seen = atomic_load_explicit(&session->store->current, memory_order_acquire);
+        thread_sessions.seeing++;
+    }
     return session->seen;
 }
 
