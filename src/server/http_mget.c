@@ -254,7 +254,7 @@ int http_mget_answer(struct tarn_session *session, const struct tarn_bytes *keys
     size_t slots_count = 16, hits = 0;
 
     if (count == 0) {
-        buffer_append_text(out, "{}");
+        buffer_append_text(out, "{}\n");
         *ret_hits = *ret_misses = 0;
         return out->failed ? TARN_NOMEM : TARN_OK;
     }
