@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "os/socket.h"
+#include "os/trim.h"
 #include "server/connection.h"
 #include "server/log.h"
 #include "store/store.h"
@@ -354,10 +355,12 @@ int server_run(struct server *server, struct tarn_error *error)
     if (status != 0)
         return os_error(error, status, "watch", "signals");
     int started = start_workers(server, error);
-    if (started == TARN_OK)
+    if (started == TARN_OK) {
+        os_trim_program(); /* 1-2 MB that only the start has touched */
         log_ready(server);
-    else
+    } else {
         stop(server);
+    }
     status = supervise(server);
     if (status != 0)
         stop(server);
