@@ -33,8 +33,10 @@ void buffer_done(struct buffer *b)
 static bool grow(struct buffer *b, size_t size)
 {
     size_t capacity = b->capacity ? b->capacity : CAPACITY_MIN;
+    if (size > PTRDIFF_MAX)
+        return false; /* no object is larger */
     while (capacity < size)
-        capacity = capacity > SIZE_MAX / 2 ? size : capacity * 2;
+        capacity = capacity > PTRDIFF_MAX / 2 ? size : capacity * 2;
     if (b->size_max && capacity > b->size_max)
         capacity = b->size_max;
     unsigned char *data = realloc(b->data, capacity);

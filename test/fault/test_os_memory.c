@@ -14,7 +14,7 @@
 #include "core/histogram.h"
 #include "lib/fault_malloc.h"
 #include "lib/sample_options.h"
-#include "lib/temp.h"
+#include "lib/scratch.h"
 #include "os/publish.h"
 
 /* Run `operation` with every allocation failed once. It returns whether it succeeded, which it must
@@ -160,15 +160,15 @@ static bool publish_once(void *context)
 static void test_publish(void **state)
 {
     (void)state;
-    char directory[256];
-    temp_new(directory);
-    char path[300];
-    snprintf(path, sizeof path, "%s/f", directory);
-    temp_write(path, "old", 3);
+    struct scratch scratch;
+    scratch_open(&scratch);
+    char path[SCRATCH_PATH_BYTES];
+    scratch_name(&scratch, "f", path);
+    file_write(path, (struct tarn_bytes){"old", 3});
     assert_int_equal(fail_each(publish_once, path), 3); /* two names and the directory's */
-    assert_true(temp_holds(path, "new", 3));
-    assert_int_equal(temp_count(directory), 1);
-    temp_free(directory);
+    assert_true(file_holds(path, (struct tarn_bytes){"new", 3}));
+    assert_int_equal(scratch_count(&scratch, ""), 1);
+    scratch_close(&scratch);
 }
 
 int main(void)

@@ -12,7 +12,7 @@
 #include "lib/test.h"
 
 #include "lib/fault_os.h"
-#include "lib/temp.h"
+#include "lib/scratch.h"
 
 static const char content_old[] = "the old content";
 static const char content_new[] = "HEADER, first part, second part";
@@ -36,7 +36,7 @@ static int write_new(const struct os *os, const char *path, struct tarn_error *e
 }
 
 struct scene {
-    char directory[256];
+    struct scratch scratch;
     const char *path;
     struct fault_os fault;
     bool has_old; /* whether an older file is there */
@@ -44,11 +44,11 @@ struct scene {
 
 static void start(struct scene *s, bool has_old)
 {
-    temp_new(s->directory);
-    s->path = temp_name(s->directory, "data.tarnidx");
+    scratch_open(&s->scratch);
+    s->path = scratch_at(&s->scratch, "data.tarnidx");
     s->has_old = has_old;
     if (has_old)
-        temp_write(s->path, content_old, sizeof content_old - 1);
+        file_write(s->path, (struct tarn_bytes){content_old, sizeof content_old - 1});
     fault_os_init(&s->fault, NULL);
 }
 
@@ -56,12 +56,12 @@ static void finish(struct scene *s)
 {
     assert_true(fault_os_clean(&s->fault)); /* nothing left open */
     fault_os_done(&s->fault);
-    temp_free(s->directory);
+    scratch_close(&s->scratch);
 }
 
 static bool holds_new(const struct scene *s)
 {
-    return temp_holds(s->path, content_new, sizeof content_new - 1);
+    return file_holds(s->path, (struct tarn_bytes){content_new, sizeof content_new - 1});
 }
 
 /* After a failure: the old state, or, once the rename is done, the new file whole. */
@@ -69,12 +69,12 @@ static void check_after_failure(const struct scene *s, bool renamed)
 {
     if (renamed) {
         assert_true(holds_new(s));
-        assert_int_equal(temp_count(s->directory), 1);
+        assert_int_equal(scratch_count(&s->scratch, ""), 1);
         return;
     }
-    assert_int_equal(temp_count(s->directory), s->has_old ? 1 : 0);
+    assert_int_equal(scratch_count(&s->scratch, ""), s->has_old ? 1 : 0);
     if (s->has_old)
-        assert_true(temp_holds(s->path, content_old, sizeof content_old - 1));
+        assert_true(file_holds(s->path, (struct tarn_bytes){content_old, sizeof content_old - 1}));
 }
 
 /* One run with one call failing; false if the operation makes fewer than nth such calls. */
@@ -190,7 +190,7 @@ static void test_unlink_fails_too(void **state)
     fault_os_fail(&s.fault, FAULT_UNLINK, 1, EIO, true);
     assert_int_equal(write_new(&s.fault.os, s.path, &error), TARN_NOSPACE);
     assert_non_null(strstr(error.text, "No space left on device; free space and run again"));
-    assert_true(temp_holds(s.path, content_old, sizeof content_old - 1));
+    assert_true(file_holds(s.path, (struct tarn_bytes){content_old, sizeof content_old - 1}));
     finish(&s);
 }
 
@@ -208,7 +208,7 @@ static void test_name_taken_by_chance(void **state)
     fault_os_fail(&s.fault, FAULT_OPEN, 1, EEXIST, true);
     assert_int_equal(write_new(&s.fault.os, s.path, &error), TARN_IO);
     assert_in_range(fault_os_calls(&s.fault, FAULT_OPEN), 2, 100);
-    assert_int_equal(temp_count(s.directory), 1);
+    assert_int_equal(scratch_count(&s.scratch, ""), 1);
     finish(&s);
 }
 

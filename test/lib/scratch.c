@@ -6,6 +6,7 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static _Noreturn void die(const char *what, const char *path)
@@ -42,6 +43,13 @@ const char *scratch_name(const struct scratch *s, const char *name, char out[SCR
     return out;
 }
 
+const char *scratch_at(const struct scratch *s, const char *name)
+{
+    static _Thread_local char names[8][SCRATCH_PATH_BYTES];
+    static _Thread_local unsigned turn;
+    return scratch_name(s, name, names[turn++ % 8]);
+}
+
 static size_t count_entries(const char *path, const char *part)
 {
     DIR *directory = opendir(path);
@@ -65,8 +73,19 @@ size_t scratch_fd_count(void)
     return count_entries("/proc/self/fd", "") - 1; /* without the listing's own */
 }
 
+static void make_parents(const char *path)
+{
+    char directory[1024];
+    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        snprintf(directory, sizeof directory, "%.*s", (int)(slash - path), path);
+        if (mkdir(directory, 0777) != 0 && errno != EEXIST)
+            die("cannot make", directory);
+    }
+}
+
 void file_write(const char *path, struct tarn_bytes content)
 {
+    make_parents(path);
     FILE *f = fopen(path, "wb");
     if (!f || (content.size && fwrite(content.data, 1, content.size, f) != content.size) ||
         fclose(f) != 0)
@@ -85,4 +104,14 @@ bool file_read(const char *path, struct buffer *ret_content)
     if (ferror(f) || fclose(f) != 0 || ret_content->failed)
         die("cannot read", path);
     return true;
+}
+
+bool file_holds(const char *path, struct tarn_bytes content)
+{
+    struct buffer found;
+    buffer_init(&found, 0);
+    bool same = file_read(path, &found) && found.size == content.size &&
+                (found.size == 0 || memcmp(found.data, content.data, found.size) == 0);
+    buffer_done(&found);
+    return same;
 }

@@ -20,13 +20,19 @@ void scratch_close(struct scratch *s);
 /* "<directory>/<name>" in out; returns out. */
 const char *scratch_name(const struct scratch *s, const char *name, char out[SCRATCH_PATH_BYTES]);
 
+/* The same in memory of its own, good for eight calls more. */
+const char *scratch_at(const struct scratch *s, const char *name);
+
 /* Entries of the directory whose names contain `part` ("" for all). */
 size_t scratch_count(const struct scratch *s, const char *part);
 
 /* Descriptors this process has open. */
 size_t scratch_fd_count(void);
 
-void file_write(const char *path, struct tarn_bytes content); /* a new file or new content */
+/* A new file or new content; missing directories are made. */
+void file_write(const char *path, struct tarn_bytes content);
 bool file_read(const char *path, struct buffer *ret_content); /* false: no such file */
+/* Is the file there with exactly this content? */
+bool file_holds(const char *path, struct tarn_bytes content);
 
 #endif

@@ -112,6 +112,9 @@ static void test_absurd_sizes_are_refused(void **state)
     check_text(&b, "abc");
     buffer_clear(&b);
     buffer_append_text(&b, "abc");
+    assert_false(buffer_reserve(&b, SIZE_MAX / 2 - 1)); /* more than an object can have */
+    buffer_clear(&b);
+    buffer_append_text(&b, "abc");
     assert_false(buffer_reserve(&b, SIZE_MAX / 2 - 4096)); /* more than there is */
     check_text(&b, "abc");
     buffer_done(&b);

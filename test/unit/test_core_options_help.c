@@ -47,11 +47,30 @@ static void test_empty_table(void **state)
     buffer_done(&out);
 }
 
+/* A choice without a stated default: the first word. A text without one: none told. */
+static void test_unstated_defaults(void **state)
+{
+    (void)state;
+    static const struct option rows[] = {
+        {"level", OPTION_WORD, 0, .meaning = "Level", .words = sample_levels},
+        {"text", OPTION_TEXT, 0, .meaning = "Text"},
+    };
+    struct buffer out;
+    buffer_init(&out, 0);
+    options_help(&(struct options){rows, 2}, &out);
+    buffer_append_byte(&out, 0);
+    assert_string_equal((const char *)out.data,
+                        "  --level VALUE  Level: debug, info or warning (default debug)\n"
+                        "  --text VALUE   Text\n");
+    buffer_done(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole_text),
         cmocka_unit_test(test_empty_table),
+        cmocka_unit_test(test_unstated_defaults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,37 +8,37 @@
 
 #include "lib/test.h"
 
-#include "lib/temp.h"
+#include "lib/scratch.h"
 
-static char directory[256];
+static struct scratch scratch;
 
 static int setup(void **state)
 {
     (void)state;
-    temp_new(directory);
+    scratch_open(&scratch);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    temp_free(directory);
+    scratch_close(&scratch);
     return 0;
 }
 
 static void put(const char *name, const char *text)
 {
-    temp_write(temp_name(directory, name), text, strlen(text));
+    file_write(scratch_at(&scratch, name), (struct tarn_bytes){text, strlen(text)});
 }
 
 static uint64_t memory_max(void)
 {
-    return cgroup_memory_max(temp_name(directory, "proc"), temp_name(directory, "sys"));
+    return cgroup_memory_max(scratch_at(&scratch, "proc"), scratch_at(&scratch, "sys"));
 }
 
 static unsigned cpu_max(void)
 {
-    return cgroup_cpu_max(temp_name(directory, "proc"), temp_name(directory, "sys"));
+    return cgroup_cpu_max(scratch_at(&scratch, "proc"), scratch_at(&scratch, "sys"));
 }
 
 static void test_nothing_there(void **state)

@@ -16,15 +16,15 @@
 #include "lib/test.h"
 
 #include "lib/fault_os.h"
-#include "lib/temp.h"
+#include "lib/scratch.h"
 
-static char directory[256];
+static struct scratch scratch;
 static struct fault_os fault;
 
 static int setup(void **state)
 {
     (void)state;
-    temp_new(directory);
+    scratch_open(&scratch);
     fault_os_init(&fault, NULL);
     return 0;
 }
@@ -34,7 +34,7 @@ static int teardown(void **state)
     (void)state;
     assert_true(fault_os_clean(&fault));
     fault_os_done(&fault);
-    temp_free(directory);
+    scratch_close(&scratch);
     return 0;
 }
 
@@ -71,13 +71,36 @@ static void test_error_texts(void **state)
     assert_string_equal(error.text, "cannot read f: unexpected end of file; the file ends too "
                                     "early; was it cut while being read?");
     assert_int_equal(os_error(NULL, -ENOENT, "x", "y"), TARN_MISSING);
+
+    static const struct {
+        int number;
+        const char *advice;
+    } cases[] = {
+        {EDQUOT, "raise the quota"},
+        {ENOENT, "check the path"},
+        {EACCES, "check the permissions"},
+        {EPERM, "check the permissions"},
+        {EROFS, "writable file system"},
+        {ENAMETOOLONG, "choose a shorter name"},
+        {EADDRINUSE, "another port"},
+        {EADDRNOTAVAIL, "address of this machine"},
+        {EMFILE, "ulimit -n"},
+        {ENFILE, "fs.file-max"},
+        {EFBIG, "ulimit -f"},
+        {EIO, "check the disk"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        os_error(&error, -cases[i].number, "cannot use", "f");
+        assert_non_null(strstr(error.text, strerror(cases[i].number)));
+        assert_non_null(strstr(error.text, cases[i].advice));
+    }
 }
 
 static int open_file(const char *name, int flags)
 {
     int fd;
     assert_int_equal(
-        fault.os.open(&fault.os, temp_name(directory, name), flags | O_CREAT, 0600, &fd), 0);
+        fault.os.open(&fault.os, scratch_at(&scratch, name), flags | O_CREAT, 0600, &fd), 0);
     return fd;
 }
 
@@ -123,13 +146,13 @@ static void test_sync_parent(void **state)
     const struct os *os = &fault.os;
     char there[1024];
     assert_non_null(getcwd(there, sizeof there));
-    assert_int_equal(chdir(directory), 0);
-    temp_write(temp_name(directory, "sub/x"), "", 0);
+    assert_int_equal(chdir(scratch.path), 0);
+    file_write(scratch_at(&scratch, "sub/x"), (struct tarn_bytes){"", 0});
     fault_os_reset(&fault);
     assert_int_equal(os_sync_parent(os, "x"), 0);
     assert_int_equal(os_sync_parent(os, "sub/x"), 0);
     assert_int_equal(os_sync_parent(os, "/x"), 0);
-    assert_int_equal(os_sync_parent(os, temp_name(directory, "x")), 0);
+    assert_int_equal(os_sync_parent(os, scratch_at(&scratch, "x")), 0);
     assert_int_equal(fault_os_calls(&fault, FAULT_SYNC), 4);
     assert_int_equal(fault_os_calls(&fault, FAULT_CLOSE), 4);
     assert_int_equal(os_sync_parent(os, "nosuch/x"), -ENOENT);
@@ -147,7 +170,7 @@ static void test_sync_parent(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         fault_os_reset(&fault);
         fault_os_fail(&fault, cases[i].entry, 1, cases[i].number, false);
-        assert_int_equal(os_sync_parent(os, temp_name(directory, "x")), cases[i].status);
+        assert_int_equal(os_sync_parent(os, scratch_at(&scratch, "x")), cases[i].status);
         assert_true(fault_os_clean(&fault));
     }
     fault_os_reset(&fault);
@@ -170,8 +193,8 @@ static void test_open_data(void **state)
 {
     (void)state;
     const struct os *os = &fault.os;
-    const char *path = temp_name(directory, "data");
-    temp_write(path, "k v\n", 4);
+    const char *path = scratch_at(&scratch, "data");
+    file_write(path, (struct tarn_bytes){"k v\n", 4});
     int fd;
     struct os_file_info info;
     assert_int_equal(os_open_data(os, path, &fd, &info, NULL), TARN_OK);
@@ -179,16 +202,16 @@ static void test_open_data(void **state)
     assert_int_equal(info.kind, OS_FILE_REGULAR);
     assert_int_equal(os->close(os, fd), 0);
 
-    check_refused(temp_name(directory, "nosuch"), TARN_MISSING, "No such file or directory; check");
-    check_refused(directory, TARN_INVALID, "it is a directory; name a file");
+    check_refused(scratch_at(&scratch, "nosuch"), TARN_MISSING, "No such file or directory; check");
+    check_refused(scratch.path, TARN_INVALID, "it is a directory; name a file");
     check_refused("/dev/null", TARN_INVALID, "not a regular file");
-    const char *pipe_path = temp_name(directory, "pipe");
+    const char *pipe_path = scratch_at(&scratch, "pipe");
     assert_int_equal(mkfifo(pipe_path, 0600), 0);
     check_refused(pipe_path, TARN_INVALID,
                   "not a regular file"); /* and does not wait for a writer */
 
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "%.90s/socket", directory);
+    snprintf(address.sun_path, sizeof address.sun_path, "%.90s/socket", scratch.path);
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
     check_refused(address.sun_path, TARN_INVALID, "not a regular file");

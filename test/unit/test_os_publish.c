@@ -15,15 +15,15 @@
 #include "lib/test.h"
 
 #include "lib/fault_os.h"
-#include "lib/temp.h"
+#include "lib/scratch.h"
 
-static char directory[256];
+static struct scratch scratch;
 static struct fault_os fault;
 
 static int setup(void **state)
 {
     (void)state;
-    temp_new(directory);
+    scratch_open(&scratch);
     fault_os_init(&fault, NULL);
     return 0;
 }
@@ -33,14 +33,14 @@ static int teardown(void **state)
     (void)state;
     assert_true(fault_os_clean(&fault));
     fault_os_done(&fault);
-    temp_free(directory);
+    scratch_close(&scratch);
     return 0;
 }
 
 static void test_new_file(void **state)
 {
     (void)state;
-    const char *path = temp_name(directory, "f");
+    const char *path = scratch_at(&scratch, "f");
     struct publish p;
     assert_int_equal(publish_open(&p, &fault.os, path, NULL), TARN_OK);
     assert_int_equal(publish_append(&p, "....", 4, NULL), TARN_OK);
@@ -50,37 +50,37 @@ static void test_new_file(void **state)
     assert_int_equal(publish_write_at(&p, "HE", 2, 1, NULL), TARN_OK);
     assert_int_equal(p.offset, 8);            /* overwriting moves nothing */
     assert_int_equal(access(path, F_OK), -1); /* not visible yet */
-    assert_int_equal(temp_count(directory), 1);
+    assert_int_equal(scratch_count(&scratch, ""), 1);
     assert_int_equal(publish_commit(&p, NULL), TARN_OK);
-    assert_true(temp_holds(path, ".HE.body", 8));
-    assert_int_equal(temp_count(directory), 1);
+    assert_true(file_holds(path, (struct tarn_bytes){".HE.body", 8}));
+    assert_int_equal(scratch_count(&scratch, ""), 1);
     publish_abort(&p); /* allowed, does nothing */
-    assert_true(temp_holds(path, ".HE.body", 8));
+    assert_true(file_holds(path, (struct tarn_bytes){".HE.body", 8}));
 }
 
 static void test_replaces_the_old_only_at_commit(void **state)
 {
     (void)state;
-    const char *path = temp_name(directory, "f");
-    temp_write(path, "old", 3);
+    const char *path = scratch_at(&scratch, "f");
+    file_write(path, (struct tarn_bytes){"old", 3});
     struct publish p;
     assert_int_equal(publish_open(&p, &fault.os, path, NULL), TARN_OK);
     assert_int_equal(publish_append(&p, "new content", 11, NULL), TARN_OK);
-    assert_true(temp_holds(path, "old", 3));
+    assert_true(file_holds(path, (struct tarn_bytes){"old", 3}));
     assert_int_equal(publish_commit(&p, NULL), TARN_OK);
-    assert_true(temp_holds(path, "new content", 11));
+    assert_true(file_holds(path, (struct tarn_bytes){"new content", 11}));
 
     assert_int_equal(publish_open(&p, &fault.os, path, NULL), TARN_OK);
     assert_int_equal(publish_commit(&p, NULL), TARN_OK);
-    assert_true(temp_holds(path, "", 0)); /* an empty file is a file */
-    assert_int_equal(temp_count(directory), 1);
+    assert_true(file_holds(path, (struct tarn_bytes){"", 0})); /* an empty file is a file */
+    assert_int_equal(scratch_count(&scratch, ""), 1);
 }
 
 static void test_abort_leaves_no_trace(void **state)
 {
     (void)state;
-    const char *path = temp_name(directory, "f");
-    temp_write(path, "old", 3);
+    const char *path = scratch_at(&scratch, "f");
+    file_write(path, (struct tarn_bytes){"old", 3});
     struct publish p = {0};
     publish_abort(&p); /* a zeroed one: must not close descriptor 0 */
     assert_true(fcntl(0, F_GETFD) >= 0 || errno == EBADF);
@@ -89,15 +89,15 @@ static void test_abort_leaves_no_trace(void **state)
     assert_int_equal(publish_append(&p, "new", 3, NULL), TARN_OK);
     publish_abort(&p);
     publish_abort(&p);
-    assert_true(temp_holds(path, "old", 3));
-    assert_int_equal(temp_count(directory), 1);
+    assert_true(file_holds(path, (struct tarn_bytes){"old", 3}));
+    assert_int_equal(scratch_count(&scratch, ""), 1);
 }
 
 /* Trips if two publishers of one name, or a leftover, share a temporary file. */
 static void test_publishers_do_not_share(void **state)
 {
     (void)state;
-    const char *path = temp_name(directory, "f");
+    const char *path = scratch_at(&scratch, "f");
     struct publish one, two;
     assert_int_equal(publish_open(&one, &fault.os, path, NULL), TARN_OK);
     assert_int_equal(publish_open(&two, &fault.os, path, NULL), TARN_OK);
@@ -105,10 +105,10 @@ static void test_publishers_do_not_share(void **state)
     assert_int_equal(publish_append(&one, "one", 3, NULL), TARN_OK);
     assert_int_equal(publish_append(&two, "two", 3, NULL), TARN_OK);
     assert_int_equal(publish_commit(&two, NULL), TARN_OK);
-    assert_true(temp_holds(path, "two", 3));
+    assert_true(file_holds(path, (struct tarn_bytes){"two", 3}));
     assert_int_equal(publish_commit(&one, NULL), TARN_OK);
-    assert_true(temp_holds(path, "one", 3));
-    assert_int_equal(temp_count(directory), 1);
+    assert_true(file_holds(path, (struct tarn_bytes){"one", 3}));
+    assert_int_equal(scratch_count(&scratch, ""), 1);
 }
 
 static int same_entropy(const struct os *os, void *data, size_t size)
@@ -122,9 +122,9 @@ static int same_entropy(const struct os *os, void *data, size_t size)
 static void test_existing_temporary_file_is_left_alone(void **state)
 {
     (void)state;
-    const char *path = temp_name(directory, "f");
-    const char *taken = temp_name(directory, "f.tmp.1111111111111111");
-    temp_write(taken, "other", 5);
+    const char *path = scratch_at(&scratch, "f");
+    const char *taken = scratch_at(&scratch, "f.tmp.1111111111111111");
+    file_write(taken, (struct tarn_bytes){"other", 5});
     struct os os = fault.os;
     os.entropy = same_entropy;
     struct publish p;
@@ -133,8 +133,8 @@ static void test_existing_temporary_file_is_left_alone(void **state)
     assert_non_null(strstr(error.text, taken));
     assert_non_null(strstr(error.text, "File exists"));
     publish_abort(&p); /* after a failed open: nothing */
-    assert_true(temp_holds(taken, "other", 5));
-    assert_int_equal(temp_count(directory), 1);
+    assert_true(file_holds(taken, (struct tarn_bytes){"other", 5}));
+    assert_int_equal(scratch_count(&scratch, ""), 1);
 }
 
 static void test_impossible_paths(void **state)
@@ -142,21 +142,21 @@ static void test_impossible_paths(void **state)
     (void)state;
     struct publish p;
     struct tarn_error error;
-    const char *path = temp_name(directory, "nosuch/f");
+    const char *path = scratch_at(&scratch, "nosuch/f");
     assert_int_equal(publish_open(&p, &fault.os, path, &error), TARN_MISSING);
     assert_non_null(strstr(error.text, path));
-    temp_write(temp_name(directory, "file"), "", 0);
-    assert_int_equal(publish_open(&p, &fault.os, temp_name(directory, "file/f"), &error), TARN_IO);
+    file_write(scratch_at(&scratch, "file"), (struct tarn_bytes){"", 0});
+    assert_int_equal(publish_open(&p, &fault.os, scratch_at(&scratch, "file/f"), &error), TARN_IO);
     assert_non_null(strstr(error.text, "Not a directory"));
 
     /* onto a directory: fails at the rename, and the temporary file goes */
-    temp_write(temp_name(directory, "d/x"), "", 0);
-    path = temp_name(directory, "d");
+    file_write(scratch_at(&scratch, "d/x"), (struct tarn_bytes){"", 0});
+    path = scratch_at(&scratch, "d");
     assert_int_equal(publish_open(&p, &fault.os, path, NULL), TARN_OK);
     assert_int_equal(publish_commit(&p, &error), TARN_IO);
     assert_non_null(strstr(error.text, path));
     assert_non_null(strstr(error.text, "Is a directory"));
-    assert_int_equal(temp_count(directory), 2);
+    assert_int_equal(scratch_count(&scratch, ""), 2);
 }
 
 /* Relative names, in this directory and below it. */
@@ -165,15 +165,15 @@ static void test_relative_paths(void **state)
     (void)state;
     char there[1024];
     assert_non_null(getcwd(there, sizeof there));
-    assert_int_equal(chdir(directory), 0);
-    temp_write(temp_name(directory, "sub/old"), "", 0);
+    assert_int_equal(chdir(scratch.path), 0);
+    file_write(scratch_at(&scratch, "sub/old"), (struct tarn_bytes){"", 0});
     static const char *const names[] = {"plain", "./dot", "sub/below"};
     for (size_t i = 0; i < 3; i++) {
         struct publish p;
         assert_int_equal(publish_open(&p, &fault.os, names[i], NULL), TARN_OK);
         assert_int_equal(publish_append(&p, "x", 1, NULL), TARN_OK);
         assert_int_equal(publish_commit(&p, NULL), TARN_OK);
-        assert_true(temp_holds(names[i], "x", 1));
+        assert_true(file_holds(names[i], (struct tarn_bytes){"x", 1}));
     }
     assert_int_equal(chdir(there), 0);
 }

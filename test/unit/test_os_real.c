@@ -18,31 +18,33 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib/test.h"
 
-#include "lib/temp.h"
+#include "lib/scratch.h"
 
 #define PAGE ((size_t)4096)
 #define MIB  ((size_t)1 << 20)
 
-static char directory[256];
+static struct scratch scratch;
 
 static int setup(void **state)
 {
     (void)state;
-    temp_new(directory);
+    scratch_open(&scratch);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    temp_free(directory);
+    scratch_close(&scratch);
     return 0;
 }
 
@@ -52,7 +54,7 @@ static void test_files(void **state)
 {
     (void)state;
     const struct os *os = os_real();
-    const char *path = temp_name(directory, "a"), *moved = temp_name(directory, "b");
+    const char *path = scratch_at(&scratch, "a"), *moved = scratch_at(&scratch, "b");
     int fd = -7;
     assert_int_equal(os->open(os, path, O_RDONLY, 0, &fd), -ENOENT);
     assert_int_equal(fd, -7);
@@ -71,6 +73,20 @@ static void test_files(void **state)
     size = 99;
     assert_true(os->read_at(os, fd, data, 1, UINT64_MAX, &size) < 0);
     assert_int_equal(os->write_at(os, fd, data, 1, UINT64_MAX, &size), -EFBIG);
+    assert_int_equal(size, 99);
+
+    /* more than one call can move: as much as there is, no overflow */
+    assert_int_equal(os->read_at(os, fd, data, SIZE_MAX / 2, 10, &size), 0);
+    assert_int_equal(size, 5);
+
+    int other;
+    size = 99;
+    assert_int_equal(os->open(os, path, O_WRONLY, 0, &other), 0);
+    assert_int_equal(os->read_at(os, other, data, 1, 0, &size), -EBADF);
+    assert_int_equal(os->close(os, other), 0);
+    assert_int_equal(os->open(os, path, O_RDONLY, 0, &other), 0);
+    assert_int_equal(os->write_at(os, other, data, 1, 0, &size), -EBADF);
+    assert_int_equal(os->close(os, other), 0);
     assert_int_equal(size, 99);
 
     struct os_file_info info;
@@ -169,7 +185,7 @@ static void test_interrupted_open_is_retried(void **state)
     const struct os *os = os_real();
     struct sigaction action = {.sa_handler = count_signal}, old; /* without SA_RESTART */
     assert_int_equal(sigaction(SIGUSR1, &action, &old), 0);
-    struct opener o = {pthread_self(), (pid_t)syscall(SYS_gettid), temp_name(directory, "pipe")};
+    struct opener o = {pthread_self(), (pid_t)syscall(SYS_gettid), scratch_at(&scratch, "pipe")};
     assert_int_equal(mkfifo(o.path, 0600), 0);
     pthread_t helper;
     assert_int_equal(pthread_create(&helper, NULL, interrupt_then_write, &o), 0);
@@ -271,6 +287,48 @@ static void test_map_refuses_the_impossible(void **state)
     assert_int_equal(os->map(os, SIZE_MAX / 4, &address), -ENOMEM);
     assert_ptr_equal(address, &address);
     os->unmap(os, NULL, 5); /* nothing */
+}
+
+/* The areas of address space this process has. */
+static size_t area_count(void)
+{
+    FILE *file = fopen("/proc/self/maps", "re");
+    size_t count = 0;
+    if (!file)
+        _exit(9);
+    for (int c; (c = fgetc(file)) != EOF;)
+        count += c == '\n';
+    fclose(file);
+    return count;
+}
+
+/* Trips if a mapping that the system refuses half-way stays as reserved address space. */
+static void test_map_refused_half_way_leaves_nothing(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip(); /* they need the memory that the limit takes away */
+#endif
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        const struct os *os = os_real();
+        /* bounds writable private memory, not address space: mprotect is refused, mmap is not */
+        const struct rlimit limit = {1 << 20, 1 << 20};
+        void *address = NULL;
+        size_t before = area_count();
+        if (setrlimit(RLIMIT_DATA, &limit) != 0)
+            _exit(2);
+        for (size_t size = 4 * MIB; size <= 16 * MIB; size *= 2) {
+            if (os->map(os, size + 1, &address) != -ENOMEM || address)
+                _exit(3);
+        }
+        _exit(area_count() == before ? 0 : 4);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 /* --- time and entropy --- */
@@ -473,6 +531,7 @@ int main(void)
         cmocka_unit_test(test_map_is_aligned_zeroed_and_guarded),
         cmocka_unit_test(test_tail_costs_touched_pages_only),
         cmocka_unit_test(test_map_refuses_the_impossible),
+        cmocka_unit_test(test_map_refused_half_way_leaves_nothing),
         cmocka_unit_test(test_time),
         cmocka_unit_test(test_entropy),
         cmocka_unit_test(test_listen),
