@@ -102,13 +102,15 @@ static int walk_locked(struct splitter *s)
     bool at_end = s->read_bytes == s->source->size;
     if (s->format->kind == TARN_FORMAT_TEXT) {
         /* Only the end matters here; the lines are checked by whoever parses them. */
-        size_t known = (size_t)(s->walk_offset - s->chunk_offset);
-        const char *start = (const char *)view.data + known;
-        const char *newline = memrchr(start, '\n', view.size - known);
+        uint64_t block = (s->read_bytes - 1) & ~(CHECKSUM_BLOCK_BYTES - 1);
+        /* Blocks before the last hold no newline behind walk_offset, or it would lie there. */
+        uint64_t from = s->walk_offset > block ? s->walk_offset : block;
+        const char *start = (const char *)view.data + (from - s->chunk_offset);
+        const char *newline = memrchr(start, '\n', (size_t)(s->read_bytes - from));
         if (at_end)
             s->walk_offset = s->read_bytes;
         else if (newline != NULL)
-            s->walk_offset += (uint64_t)(newline + 1 - start);
+            s->walk_offset = from + (uint64_t)(newline + 1 - start);
         else if (view.size > TARN_KEY_BYTES_MAX + TARN_VALUE_BYTES_MAX + 2)
             return TARN_TOOBIG;
         return TARN_OK;
