@@ -32,9 +32,9 @@ static const struct options table = {rows, sizeof rows / sizeof rows[0]};
 static void note_missing(void *context, const char *key)
 {
     const struct cli_call *call = context;
-    struct tarn_error error;
-    error_set(&error, TARN_NOTFOUND, "no such key: %.400s", key);
-    cli_error(call->command->name, error.text);
+    char text[512]; /* a long key is cut */
+    snprintf(text, sizeof text, "no such key: %s", key);
+    cli_error(call->command->name, text);
 }
 
 /* The first line of the password file into `out`. */

@@ -16,6 +16,17 @@ static void print_report(const struct tarn_options *options, const char *index_p
            number_format_count(report->records, b));
 }
 
+/* Is it the index that is missing, and not the data file? */
+static bool data_exists(const struct os *os, const char *path)
+{
+    int fd;
+    struct os_file_info info;
+    if (os_open_data(os, path, &fd, &info, NULL) != TARN_OK)
+        return false;
+    (void)os->close(os, fd); /* opened to see that it is there */
+    return true;
+}
+
 static int run(struct cli_call *call)
 {
     struct tarn_options options;
@@ -41,6 +52,11 @@ static int run(struct cli_call *call)
     interrupt_close(&interrupt);
 
     int exit_status;
+    if (status == TARN_MISSING && data_exists(call->os, options.path))
+        error_set(&error, TARN_MISSING,
+                  "%s: there is no index to hold it against; run tarn index "
+                  "first",
+                  options.path);
     if (status == TARN_OK) {
         print_report(&options, (const char *)index_path.data, &report);
         exit_status = cli_flush(call->command->name);

@@ -103,6 +103,7 @@ int stream_open(struct stream *stream, const struct stream_address *address, int
     stream->fd = -1;
     stream->timeout_ms = timeout_ms;
     stream->at = stream->end = 0;
+    stream->answered = false;
     bool v6 = strchr(address->host, ':') != NULL;
     snprintf(stream->name, sizeof stream->name, v6 ? "[%s]:%s" : "%s:%s", address->host,
              address->port);
@@ -164,12 +165,16 @@ static int fill(struct stream *stream, struct tarn_error *error)
     for (;;) {
         ssize_t n = recv(stream->fd, stream->data, sizeof stream->data, 0);
         if (n > 0) {
+            stream->answered = true;
             stream->at = 0;
             stream->end = (size_t)n;
             return TARN_OK;
         }
         if (n == 0)
-            return error_set(error, TARN_IO, "%s: the server closed the connection", stream->name);
+            return error_set(error, TARN_IO, "%s: the server closed the connection%s", stream->name,
+                             stream->answered ? ""
+                                              : " without an answer; is this the right port, and "
+                                                "http:// if it speaks HTTP?");
         if (errno != EAGAIN && errno != EINTR)
             return fail(stream, -errno, error);
         int e = wait_for(stream->fd, POLLIN, stream->timeout_ms);

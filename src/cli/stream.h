@@ -26,6 +26,7 @@ struct stream {
     int fd;         /* -1: closed */
     int timeout_ms; /* for connecting, and for each wait for the peer */
     char name[280]; /* "host:port" for messages */
+    bool answered;  /* something was received */
     size_t at, end; /* unread bytes in data */
     char data[STREAM_BUFFER_BYTES];
 };
