@@ -177,6 +177,8 @@ void connection_send(struct connection *c)
 {
     struct worker *w = c->client.worker;
     uint64_t limit = hot_read(&w->server->hot.output_bytes_max);
+    if (!c->client.authenticated && (limit == 0 || limit > OUTPUT_STRANGER_BYTES))
+        limit = OUTPUT_STRANGER_BYTES;
     if (c->out->bytes.failed) {
         cut(c, "reply over the output limit, or out of memory");
         return;

@@ -9,14 +9,15 @@
 
 #include "server/state.h"
 
-#define REFERENCE_BYTES_MIN (16u << 10)    /* values from here on are sent without copying */
-#define OUTPUT_FLUSH_BYTES  (64u << 10)    /* send in the middle of a turn when this has piled up */
-#define OUTPUT_PAUSE_BYTES  (1u << 20)     /* unsent: wait for the client to read before going on */
-#define OUTPUT_PATIENCE_NS  200000000ull   /* it reads nothing: go on, up to the limit */
-#define OUTPUT_STALL_NS     60000000000ull /* it reads nothing: cut it */
-#define LINGER_NS           1000000000ull  /* wait for the client to close its side */
-#define STOP_NS             5000000000ull  /* wait for unsent replies at the end of the server */
-#define TICK_NS             100000000ull
+#define REFERENCE_BYTES_MIN   (16u << 10)  /* values from here on are sent without copying */
+#define OUTPUT_FLUSH_BYTES    (64u << 10)  /* send in the middle of a turn when this has piled up */
+#define OUTPUT_PAUSE_BYTES    (1u << 20)   /* unsent: wait for the client to read before going on */
+#define OUTPUT_STRANGER_BYTES (256u << 10) /* unsent, before authentication: over it, cut */
+#define OUTPUT_PATIENCE_NS    200000000ull /* it reads nothing: go on, up to the limit */
+#define OUTPUT_STALL_NS       60000000000ull /* it reads nothing: cut it */
+#define LINGER_NS             1000000000ull  /* wait for the client to close its side */
+#define STOP_NS               5000000000ull  /* wait for unsent replies at the end of the server */
+#define TICK_NS               100000000ull
 
 enum connection_state {
     CONNECTION_OPEN,

@@ -48,11 +48,12 @@ static void *reload_main(void *argument)
         atomic_store(&server->store_bytes, stats.memory_bytes);
     }
     log_result(server, status, &error);
-    if (reload->done != NULL)
-        reload->done(reload->context, status, &error);
+    /* Before anybody is told: who was told may ask for the next reload at once. */
     pthread_mutex_lock(&server->reload_lock);
     server->reload_running = false;
     pthread_mutex_unlock(&server->reload_lock);
+    if (reload->done != NULL)
+        reload->done(reload->context, status, &error);
     free(reload);
     return NULL;
 }
