@@ -251,8 +251,8 @@ compile_commands.json: $(wildcard src/*/*.c test/*/*.c bench/*.c examples/*.c) M
 
 define TARN_PC
 prefix=$(PREFIX)
-libdir=$(LIBDIR)
-includedir=$(INCLUDEDIR)
+libdir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))
+includedir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(INCLUDEDIR))
 
 Name: tarn
 Description: Key-value store as a library

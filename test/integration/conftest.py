@@ -300,6 +300,8 @@ def binary_data(tmp_path_factory):
 
 
 def _start(started, data, flags, **options):
+    if "--format" not in flags:
+        flags = list(flags) + getattr(data, "flags", [])
     server = Server(getattr(data, "path", data), flags, **options)
     started.append(server)
     if not server.ready:

@@ -11,14 +11,16 @@ import uuid
 
 class Dataset:
     """path: the data file. kind: "text" or "binary". records: list of (key, value), in file order.
-    flags: command-line flags that tell the format (not needed: it is detected)."""
+    flags: the command-line flags without which the format would not be detected: text with NUL
+    bytes in it must be called text."""
 
     def __init__(self, path, kind, records):
         self.path = str(path)
         self.kind = kind
         self.records = list(records)
         self.answers = dict(self.records)  # last wins, as tarn does by default
-        self.flags = ["--format", kind]
+        nul_in_text = kind == "text" and any(b"\0" in key + value for key, value in self.records)
+        self.flags = ["--format", "text"] if nul_in_text else []
 
     def write(self):
         """(Re)write the file in place of an older one: a new inode, like a deployment does."""

@@ -25,6 +25,11 @@ def make(*args):
     return done
 
 
+@pytest.fixture
+def plain_data(data_file):
+    return data_file("text", records=datasets.plain_records(5000))
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """A DESTDIR with PREFIX=/opt/tarn."""
@@ -84,19 +89,19 @@ def check_example(binary, data, **options):
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_example_with_the_shared_library(installed, tmp_path, text_data, compiler):
+def test_example_with_the_shared_library(installed, tmp_path, plain_data, compiler):
     if not shutil.which(compiler):
         pytest.skip(compiler + " is not installed")
     binary = tmp_path / "get"
     done = run([compiler, "-Wall", "-Wextra", "-Werror", "-o", binary, ROOT + "/examples/get.c"]
                + pkg_config(installed, "--cflags", "--libs"))
     assert done.status == 0, done
-    check_example(binary, text_data,
+    check_example(binary, plain_data,
                   env={"LD_LIBRARY_PATH": "%s/opt/tarn/lib" % installed})
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_example_with_the_static_library(installed, tmp_path, text_data, compiler):
+def test_example_with_the_static_library(installed, tmp_path, plain_data, compiler):
     if not shutil.which(compiler):
         pytest.skip(compiler + " is not installed")
     libraries = tmp_path / "lib"
@@ -108,7 +113,7 @@ def test_example_with_the_static_library(installed, tmp_path, text_data, compile
                   if not flag.startswith("-L%s" % installed)])
     assert done.status == 0, done
     assert "libtarn" not in run(["ldd", binary]).out
-    check_example(binary, text_data)
+    check_example(binary, plain_data)
 
 
 def defined_symbols(*args):
@@ -152,21 +157,21 @@ def test_compile_commands():
     assert done.status == 0, done
 
 
-def test_script_server(text_data, tmp_path):
+def test_script_server(plain_data, tmp_path):
     """script/server with a file, from another directory: builds, says how to ask, serves."""
     if program() != os.path.join(ROOT, "build", "tarn"):
         pytest.skip("another program than build/tarn is under test")
     port = free_port()
-    process = subprocess.Popen([ROOT + "/script/server", text_data.path, "--port", str(port),
+    process = subprocess.Popen([ROOT + "/script/server", plain_data.path, "--port", str(port),
                                 "--http-port", "0", "--threads", "1"], cwd=tmp_path,
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE)
     log = Output(process.stderr)
     try:
-        assert log.wait_for("server ready"), log.text()
+        assert log.wait_for("server ready resp="), log.text()
         assert "redis-cli -p %d GET" % port in log.text()
         with resp.Connection(port) as client:
-            assert client.command("GET", "number") == b"1234567890"
+            assert client.command("GET", datasets.uuid_key(1)) == plain_data[datasets.uuid_key(1)]
     finally:
         process.terminate()
         assert process.wait(TIMEOUT) == 0

@@ -13,7 +13,7 @@ import pytest
 
 import datasets
 import resp
-from conftest import eventually, free_port
+from conftest import Server, eventually, free_port
 
 
 def refused(port):
@@ -75,16 +75,27 @@ def test_stop_finishes_an_http_reply(server, text_data):
     assert running.wait_exit() == 0
 
 
-def test_second_signal_or_a_deaf_client_cannot_keep_it_alive(server, text_data):
-    """A client that never reads does not stop the server from stopping."""
+def test_deaf_client_cannot_keep_it_alive(server, text_data):
+    """A client that never reads its reply does not stop the server from stopping."""
     running = server(text_data)
+    with running.connect(receive_buffer=4096) as deaf:
+        deaf.send(resp.encode("GET", "big:10m") * 3)
+        deaf.read_bytes(1)
+        running.signal(signal.SIGTERM)
+        assert running.wait_exit() == 0
+
+
+def test_second_signal_does_not_wait_for_replies(tarn, text_data):
+    """It stops at once, and its status tells that replies may have been lost."""
+    running = Server(text_data.path, text_data.flags)
     with running.connect(receive_buffer=4096) as deaf:
         deaf.send(resp.encode("GET", "big:10m") * 3)
         deaf.read_bytes(1)
         running.signal(signal.SIGTERM)
         eventually(lambda: refused(running.port), "no new connections are accepted")
         running.signal(signal.SIGTERM)
-        assert running.wait_exit() == 0
+        assert running.wait_exit() == 1
+        assert "second signal" in running.log.text()
 
 
 # --- what is under it may go away ---
@@ -165,10 +176,11 @@ def test_port_in_use(run_tarn, text_data):
         taken.listen()
         port = taken.getsockname()[1]
         # by then the index may be there or not: only the last line is about the port
-        done = run_tarn("serve", "--port", port, "--http-port", 0, text_data.path)
+        done = run_tarn("serve", "--port", port, "--http-port", 0, *text_data.flags, text_data.path)
         assert done.status == 1 and "in use" in done.err.splitlines()[-1], done
         assert str(port) in done.err.splitlines()[-1], done
-        done = run_tarn("serve", "--port", free_port(), "--http-port", port, text_data.path)
+        done = run_tarn("serve", "--port", free_port(), "--http-port", port, *text_data.flags,
+                        text_data.path)
         assert done.status == 1 and "in use" in done.err.splitlines()[-1], done
         assert str(port) in done.err.splitlines()[-1], done
 
@@ -183,7 +195,7 @@ def test_port_of_another_server(server, run_tarn, data_file):
 
 
 def test_cap_smaller_than_the_data(run_tarn, text_data):
-    line = start_fails(run_tarn, *ports(), "--memory", "1M", text_data.path)
+    line = start_fails(run_tarn, *ports(), "--memory", "1M", *text_data.flags, text_data.path)
     assert "memory" in line, line
 
 

@@ -196,7 +196,7 @@ def test_reload_while_a_big_reply_is_under_way(server, data_file):
     running = server(data)
     with running.connect(receive_buffer=16384) as slow, running.connect() as control:
         slow.send(resp.encode("GET", "big:10m") * 2)
-        slow.pending += slow.read_bytes(1)
+        slow.pending[:0] = slow.read_bytes(1)
         data.records = datasets.plain_records(10, 1)
         data.answers = dict(data.records)
         data.write()
