@@ -88,6 +88,7 @@ static void test_bad_command_lines(void **state)
         {{"--memry=1G"}, "--memry: unknown option; did you mean --memory?"},
         {{"--pas", "x"}, "--pas: unknown option; did you mean --password?"},
         {{"--valuesize", "4"}, "--valuesize: unknown option; did you mean --value-size?"},
+        {{"--emmoyr=1G"}, "--emmoyr: unknown option; did you mean --memory?"}, /* two swaps */
         {{"--xyzzy"}, "--xyzzy: unknown option; see --help"},
         {{"--"
           "=5"},
