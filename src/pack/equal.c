@@ -33,12 +33,13 @@ static int read_key(const struct source *source, const struct tarn_format *forma
                     uint64_t location, struct buffer *key_buffer, struct tarn_bytes *ret_key,
                     struct tarn_error *error)
 {
-    /* Enough for most records, for most large keys, for any record. */
-    static const uint64_t attempts[] = {512, TARN_KEY_BYTES_MAX + 4096,
-                                        TARN_KEY_BYTES_MAX + TARN_VALUE_BYTES_MAX + 64};
-    for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++) {
-        uint64_t left = source->size - location;
-        uint64_t size = attempts[i] < left ? attempts[i] : left;
+    uint64_t left = source->size - location;
+    uint64_t limit = TARN_KEY_BYTES_MAX + TARN_VALUE_BYTES_MAX + 64; /* any record */
+    if (limit > left)
+        limit = left;
+    /* Enough for most records at first, then more, so that at most 9 times the record is read. */
+    for (uint64_t size = 512;; size *= 8) {
+        size = size < limit ? size : limit;
         struct tarn_bytes view;
         int status = source_read(source, location, size, key_buffer, &view, error);
         if (status != TARN_OK)
@@ -48,7 +49,7 @@ static int read_key(const struct source *source, const struct tarn_format *forma
             *ret_key = record.key;
             return TARN_OK;
         }
-        if (size == left)
+        if (size == limit)
             break;
     }
     return error_set_at(error, TARN_STALE, location, UINT64_MAX,
