@@ -7,6 +7,7 @@
 #include "os/trim.h"
 
 #include <link.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -51,4 +52,9 @@ void os_trim_program(void)
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 
     dl_iterate_phdr(trim_object, &page);
+}
+
+void os_trim_heap(void)
+{
+    (void)malloc_trim(0); /* says whether there was anything to give back */
 }

@@ -9,4 +9,8 @@
  * thread; never fails. */
 void os_trim_program(void);
 
+/* Give free pages of the heap back to the kernel. Worth it after building an index, which leaves
+ * 10 MB of freed small blocks per million keys in the allocator. Any thread; never fails. */
+void os_trim_heap(void);
+
 #endif

@@ -5,6 +5,7 @@
  * Failure modes: a reload that fails is logged, and the old version stays. */
 #include <stdlib.h>
 
+#include "os/trim.h"
 #include "server/connection.h"
 #include "server/log.h"
 
@@ -42,6 +43,7 @@ static void *reload_main(void *argument)
     struct server *server = reload->server;
     struct tarn_error error = {0};
     int status = tarn_reload(server->store, &error);
+    os_trim_heap(); /* what building the index has freed */
     if (status == TARN_OK) {
         struct tarn_stats stats;
         tarn_stats_get(server->store, &stats);

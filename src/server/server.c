@@ -357,6 +357,7 @@ int server_run(struct server *server, struct tarn_error *error)
     int started = start_workers(server, error);
     if (started == TARN_OK) {
         os_trim_program(); /* 1-2 MB that only the start has touched */
+        os_trim_heap();    /* what building the index has freed */
         log_ready(server);
     } else {
         stop(server);
