@@ -178,19 +178,24 @@ class Server:
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-    def wait_ready(self, port, seconds=120):
+    def wait_ready(self, line=None, seconds=120):
+        """Until `line` is in its log (if given) and it accepts connections."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                break
+        while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return self
+                if line is None or line in self.log():
+                    socket.create_connection(("127.0.0.1", self.port), 1).close()
+                    return self
             except OSError:
-                time.sleep(0.02)
+                pass
+            time.sleep(0.02)
         self.stop()
-        with open(self.log_path, errors="replace") as log:
-            fail(f"{self.name} does not answer on port {port}; its log ends:\n{log.read()[-800:]}")
+        fail(f"{self.name} does not answer on port {self.port}; its log ends:\n"
+             f"{self.log()[-800:]}")
+
+    def log(self):
+        with open(self.log_path, errors="replace") as file:
+            return file.read()
 
     def stop(self):
         if self.process.poll() is None:
@@ -237,26 +242,26 @@ def start_tarn(args, path, threads=1, http=False, core=None, name="tarn"):
             str(http_port)]
     if threads:
         argv += ["--threads", str(threads)]
-    return Server(args, name, argv, port, http_port, core).wait_ready(port)
+    return Server(args, name, argv, port, http_port, core).wait_ready("server ready")
 
 
 def start_redis(args, core=None):
     port = free_port()
     argv = [redis_server(args), "--bind", "127.0.0.1", "--port", str(port), "--save", "",
             "--appendonly", "no", "--dir", args.data]
-    return Server(args, "redis", argv, port, core=core).wait_ready(port)
+    return Server(args, "redis", argv, port, core=core).wait_ready()
 
 
 def start_pogocache(args, binary, core=None):
     port = free_port()
     argv = [binary, "-h", "127.0.0.1", "-p", str(port), "--threads", "1"]
-    return Server(args, "pogocache", argv, port, core=core).wait_ready(port)
+    return Server(args, "pogocache", argv, port, core=core).wait_ready()
 
 
 def start_echo(args, request_bytes, value_bytes, core=None):
     port = free_port()
     argv = [program(args, "echo"), str(port), str(request_bytes), str(value_bytes)]
-    return Server(args, "echo", argv, port, core=core).wait_ready(port)
+    return Server(args, "echo", argv, port, core=core).wait_ready()
 
 
 def resp(*words):
