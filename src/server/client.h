@@ -10,6 +10,7 @@
 
 struct server;
 struct worker;
+struct transaction;
 
 enum client_reply_mode { CLIENT_REPLY_ON, CLIENT_REPLY_OFF, CLIENT_REPLY_SKIP };
 
@@ -26,6 +27,8 @@ struct client {
     enum client_reply_mode reply_mode;
     bool reply_skip_next;         /* CLIENT REPLY SKIP: for the command after this one */
     bool no_evict, no_touch;
+    bool in_multi;                   /* after MULTI: requests are queued, not executed */
+    struct transaction *transaction; /* cmd_transaction.c's; NULL without MULTI or WATCH */
     /* Never NULL, "" when not set; change through client_set_name() and client_set_lib(). */
     const char *name;
     const char *lib_name, *lib_version;
@@ -39,6 +42,10 @@ void client_reply_value(struct client *client, struct tarn_bytes value);
 /* Count key look-ups an ordinary command made itself (MGET, EXISTS ...), for keyspace_hits and
  * keyspace_misses. Gathered reads are counted by the connection. */
 void client_count_lookups(struct client *client, uint64_t hits, uint64_t misses);
+
+/* Forget MULTI's queue and WATCH; also when the client goes. */
+void client_transaction_end(struct client *client);
+size_t client_transaction_bytes(const struct client *client); /* memory of the queue */
 
 /* RELOAD: start a reload. The client's later requests wait, while the worker serves others, until
  * it is done; then the worker answers +OK, or -ERR and the reason. If a reload is under way

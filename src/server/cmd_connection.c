@@ -3,6 +3,8 @@
  * There is one user, "default", and one password. Passwords are compared in constant time under
  * the config lock and never copied or logged. Failure modes: wrong passwords and arguments are
  * answered with Redis 7's errors; a failed AUTH leaves the client as it was. */
+#include <limits.h>
+
 #include "core/number.h"
 #include "server/command_rows.h"
 #include "server/secret.h"
@@ -35,7 +37,10 @@ void cmd_select(struct client *client, const struct resp_request *request)
     int64_t index;
     if (!command_arg_int(client, request, 1, &index))
         return;
-    if (index != 0)
+    if (index < INT_MIN || index > INT_MAX)
+        reply_error(&client->reply, "ERR value is out of range, value must between %d and %d",
+                    INT_MIN, INT_MAX);
+    else if (index != 0)
         reply_error(&client->reply, "ERR DB index is out of range");
     else
         reply_simple(&client->reply, "OK");
@@ -91,6 +96,7 @@ void cmd_auth(struct client *client, const struct resp_request *request)
 void cmd_reset(struct client *client, const struct resp_request *request)
 {
     (void)request;
+    client_transaction_end(client);
     client_set_name(client, "");
     client->authenticated = !password_is_set(client);
     client->reply.protocol = 2;

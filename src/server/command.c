@@ -22,12 +22,17 @@ struct refusal {
 };
 
 static const struct refusal refusals[] = {
-    {"hash", "it holds strings only"},          {"list", "it holds strings only"},
-    {"set", "it holds strings only"},           {"sorted-set", "it holds strings only"},
-    {"stream", "it holds strings only"},        {"geo", "it holds strings only"},
-    {"hyperloglog", "it holds strings only"},   {"bitmap", "it has no operations on bits"},
-    {"pubsub", "it has no channels"},           {"scripting", "it runs no scripts"},
-    {"transactions", "it has no transactions"}, {NULL, NULL},
+    {"hash", "it holds strings only"},
+    {"list", "it holds strings only"},
+    {"set", "it holds strings only"},
+    {"sorted-set", "it holds strings only"},
+    {"stream", "it holds strings only"},
+    {"geo", "it holds strings only"},
+    {"hyperloglog", "it holds strings only"},
+    {"bitmap", "it has no operations on bits"},
+    {"pubsub", "it has no channels"},
+    {"scripting", "it runs no scripts"},
+    {NULL, NULL},
 };
 
 /* --- finding --- */
@@ -195,7 +200,7 @@ static inline bool arity_fits(const struct command *command, size_t count)
     return command->arity >= 0 ? count == (size_t)command->arity : count >= (size_t)-command->arity;
 }
 
-const struct command *command_admit(struct client *client, const struct resp_request *request)
+static const struct command *admit(struct client *client, const struct resp_request *request)
 {
     const struct command *command = command_find_request(request);
     if (command == NULL) {
@@ -220,6 +225,12 @@ const struct command *command_admit(struct client *client, const struct resp_req
         return NULL;
     }
     return command;
+}
+
+const struct command *command_admit(struct client *client, const struct resp_request *request)
+{
+    const struct command *command = admit(client, request);
+    return client->in_multi ? command_admit_in_multi(client, command, request) : command;
 }
 
 /* --- what may be logged --- */

@@ -10,10 +10,10 @@
 /* How many ids the rows of each table take, subcommands included, and how many of the served ones
  * are top-level. The compiler checks each number where its table ends. */
 enum {
-    COMMAND_SERVED_IDS = 81,
+    COMMAND_SERVED_IDS = 86,
     COMMAND_REFUSED_IDS = 201,
-    COMMAND_SERVED_COUNT = 36,
-    COMMAND_GET_ROW = 8, /* where GET stands in the served table */
+    COMMAND_SERVED_COUNT = 41,
+    COMMAND_GET_ROW = 10, /* where GET stands in the served table */
 };
 
 extern const struct command command_served[COMMAND_SERVED_COUNT]; /* sorted by name */
@@ -54,6 +54,10 @@ void cmd_help(struct client *client, const struct resp_request *request);
 /* "FOO <bar> [BAZ qux]": the arguments of one command, as its help shows them. */
 void command_append_synopsis(const struct command *command, struct buffer *out);
 
+/* After MULTI, command_admit() ends with this: command is what was admitted, or NULL. */
+const struct command *command_admit_in_multi(struct client *client, const struct command *command,
+                                             const struct resp_request *request);
+
 /* --- handlers: cmd_string.c --- */
 void cmd_get(struct client *client, const struct resp_request *request, struct tarn_bytes value);
 void cmd_strlen(struct client *client, const struct resp_request *request, struct tarn_bytes value);
@@ -89,6 +93,13 @@ void cmd_reset(struct client *client, const struct resp_request *request);
 void cmd_select(struct client *client, const struct resp_request *request);
 void cmd_hello(struct client *client, const struct resp_request *request);
 void cmd_auth(struct client *client, const struct resp_request *request);
+
+/* --- cmd_transaction.c --- */
+void cmd_multi(struct client *client, const struct resp_request *request);
+void cmd_exec(struct client *client, const struct resp_request *request);
+void cmd_discard(struct client *client, const struct resp_request *request);
+void cmd_watch(struct client *client, const struct resp_request *request);
+void cmd_unwatch(struct client *client, const struct resp_request *request);
 
 /* --- cmd_client.c --- */
 void cmd_client_id(struct client *client, const struct resp_request *request);

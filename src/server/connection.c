@@ -101,7 +101,7 @@ fail:
 /* Tell the worker how much memory the connection's buffers take. */
 static void account_buffers(struct connection *c)
 {
-    uint64_t bytes = c->input.capacity;
+    uint64_t bytes = c->input.capacity + client_transaction_bytes(&c->client);
     if (c->output != NULL)
         bytes += output_capacity(c->output);
     if (bytes == c->buffers_bytes)
@@ -127,6 +127,7 @@ void connection_close(struct connection *c)
     if (w->output.bytes.size > 0 || w->output.refs_count > 0 || w->output.bytes.failed)
         output_done(&w->output); /* what is left there is this connection's */
     drop_output(c);
+    client_transaction_end(&c->client);
     buffer_done(&c->input);
     account_buffers(c);
     worker_busy_remove(w, c);

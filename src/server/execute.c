@@ -187,7 +187,7 @@ static inline bool run_offer(struct connection *c, const struct resp_request *re
     const struct command *command = name_cache_find(w, request->args[0]);
     if (command == NULL || request->args != w->run.args + w->run.args_count)
         return false;
-    if (!c->client.authenticated || c->client.reply_mode != CLIENT_REPLY_ON ||
+    if (!c->client.authenticated || c->client.in_multi || c->client.reply_mode != CLIENT_REPLY_ON ||
         c->client.reply_skip_next)
         return false;
     if (command->arity >= 0 ? request->count != (size_t)command->arity

@@ -66,6 +66,9 @@ static void copy_args(struct slowlog_node *node, const struct resp_request *requ
             snprintf(note, sizeof note, "... (%zu more arguments)",
                      request->count - SLOWLOG_ARGS_MAX + 1);
             arg.size = 0;
+        } else if (command_argument_is_secret(request, i)) {
+            snprintf(note, sizeof note, "(redacted)");
+            arg.size = 0;
         } else if (arg.size > SLOWLOG_ARG_BYTES_MAX) {
             snprintf(note, sizeof note, "... (%zu more bytes)", arg.size - SLOWLOG_ARG_BYTES_MAX);
             arg.size = SLOWLOG_ARG_BYTES_MAX;
