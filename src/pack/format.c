@@ -8,7 +8,8 @@
  * Invariants
  * 1. No byte outside data[offset, size) is read, whatever the bytes say: a size is compared with
  *    its limit first (so that sums cannot overflow) and with the bytes left second.
- * 2. A record's size is at least 2 bytes, so that a walk over records always advances.
+ * 2. A record takes at least 1 byte, so that a walk over records always advances: 2, but for a last
+ *    line of a separator only.
  * 3. What format_encode() writes, format_parse() reads back as the same key and value.
  *
  * Failure modes: only those of enum format_outcome. How a format is guessed: format_detect.c. */

@@ -193,6 +193,10 @@ static void test_text_rules(void **context)
     assert_int_equal(format_parse(&text, text_of("a b"), 0, false, &r), FORMAT_INCOMPLETE);
     assert_int_equal(format_parse(&text, text_of("a b"), 0, true, &r), FORMAT_OK);
     assert_int_equal(r.size, 3);
+    /* the smallest record of all: a separator at the end of the file */
+    assert_int_equal(format_parse(&text, text_of(" "), 0, true, &r), FORMAT_OK);
+    assert_int_equal(r.size, 1);
+    assert_int_equal(r.key.size + r.value.size, 0);
     /* from an offset */
     assert_int_equal(format_parse(&text, text_of("a b\nc d"), 4, true, &r), FORMAT_OK);
     assert_true(bytes_equal(r.key, text_of("c")));
