@@ -243,7 +243,7 @@ lint:
 compile_commands.json: $(wildcard src/*/*.c test/*/*.c bench/*.c examples/*.c) Makefile
 	@{ echo '['; separator=''; for f in $(filter %.c,$^); do \
 	    printf '%s{"directory": "%s", "file": "%s", "command": "%s"}' "$$separator" \
-	        '$(CURDIR)' "$$f" "$(CC) $(CPPFLAGS) -Itest $(CFLAGS_TEST) -c $$f"; \
+	        '$(CURDIR)' "$$f" "$(CC) $(CPPFLAGS) -Itest $(filter-out -MMD -MP,$(CFLAGS_TEST)) -c $$f"; \
 	    separator=",$$(printf '\nx')"; separator="$${separator%x}"; \
 	done; echo; echo ']'; } > $@.new && mv $@.new $@
 

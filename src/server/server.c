@@ -162,9 +162,12 @@ static int open_http(struct server *server, struct tarn_error *error)
     const struct config *config = server->config;
     if (config->http_port == 0)
         return TARN_OK;
-    int status = http_open(server, config->bind, (uint16_t)config->http_port, &server->http, error);
-    if (status == TARN_OK)
-        server->http_port = http_port(server->http);
+    struct http *http;
+    int status = http_open(server, config->bind, (uint16_t)config->http_port, &http, error);
+    if (status == TARN_OK) {
+        server->http_port = http_port(http);
+        server->http = http;
+    }
     return status;
 }
 

@@ -26,8 +26,10 @@ struct server {
     char *data_path;
     struct tarn *store;
     _Atomic uint64_t store_bytes; /* memory of the version being served */
-    struct http *http;            /* NULL when off */
-    uint16_t port, http_port;
+    /* Atomic: HTTP's threads answer /stats before http_open() has returned. */
+    struct http *_Atomic http; /* NULL when off */
+    _Atomic uint16_t http_port;
+    uint16_t port;
     char run_id[41];
     uint64_t start_ns;
 
