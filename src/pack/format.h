@@ -20,11 +20,11 @@ struct record {
 /* Why a record could not be parsed. */
 enum format_outcome {
     FORMAT_OK,
-    FORMAT_INCOMPLETE,    /* the data end inside the record */
-    FORMAT_KEY_TOOBIG,    /* over TARN_KEY_BYTES_MAX */
-    FORMAT_VALUE_TOOBIG,  /* over TARN_VALUE_BYTES_MAX */
-    FORMAT_NO_SEPARATOR,  /* text: a line without one */
-    FORMAT_BAD_SIZE,      /* binary: a varint that overflows 64 bits */
+    FORMAT_INCOMPLETE,   /* the data end inside the record */
+    FORMAT_KEY_TOOBIG,   /* over TARN_KEY_BYTES_MAX */
+    FORMAT_VALUE_TOOBIG, /* over TARN_VALUE_BYTES_MAX */
+    FORMAT_NO_SEPARATOR, /* text: a line without one */
+    FORMAT_BAD_SIZE,     /* binary: a varint that overflows 64 bits */
 };
 
 /* Parse the record that starts at data + offset (offset < data.size). at_end: data ends where the
