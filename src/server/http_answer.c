@@ -510,16 +510,14 @@ static const char *refusal_of_method(const struct http_route *route, const char 
     return "method not allowed";
 }
 
-/* Who asks for what: sets c->route, c->key and, when it is refused, c->status. */
-static void judge(struct http_connection *c, const struct head *h)
+/* Who asks for what: sets c->route, c->key and, when it is refused, c->status. authority, path,
+ * query: of the target. */
+static void judge(struct http_connection *c, const struct head *h, struct tarn_bytes authority,
+                  struct tarn_bytes path, struct tarn_bytes query)
 {
     struct http *http = c->thread->http;
-    struct tarn_bytes authority, path, query, host = h->host;
+    struct tarn_bytes host = h->host;
 
-    if (!http_target_split(buffer_view(&c->target), &authority, &path, &query)) {
-        decide(c, MHD_HTTP_BAD_REQUEST, "malformed request target");
-        return;
-    }
     if (authority.data != NULL)
         host = authority; /* RFC 9112 section 3.2.2 */
     if (http->is_loopback && (h->hosts > 0 || authority.data != NULL) &&
@@ -558,6 +556,7 @@ static uint64_t body_bytes_max(struct server *server)
 static enum MHD_Result begin(struct http_connection *c, struct MHD_Connection *mhd,
                              const char *method, const char *version)
 {
+    struct tarn_bytes authority, path, query;
     struct head h;
     unsigned status;
     uint64_t length = 0;
@@ -570,9 +569,11 @@ static enum MHD_Result begin(struct http_connection *c, struct MHD_Connection *m
         return answer_error(c, mhd, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory");
     scan_head(c, mhd, method, version, &h);
     const char *doubt = check_framing(&h, &status);
+    if (doubt == NULL && !http_target_split(buffer_view(&c->target), &authority, &path, &query))
+        doubt = "malformed request target"; /* a space in it, perhaps: where does it end? */
     if (doubt != NULL)
         return answer_error(c, mhd, status, doubt);
-    judge(c, &h);
+    judge(c, &h, authority, path, query);
 
     /* MHD has refused what is not a number; a number beyond 64 bits too. */
     for (size_t i = 0; i < h.content_length.size; i++)
