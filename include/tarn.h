@@ -35,12 +35,12 @@ extern "C" {
 
 #define TARN_VERSION "0.1.0"
 
-#define TARN_KEY_BYTES_MAX 65535u              /* a key's size, 0..this */
-#define TARN_VALUE_BYTES_MAX (512ull << 20)    /* a value's size, 0..this */
+#define TARN_KEY_BYTES_MAX   65535u         /* a key's size, 0..this */
+#define TARN_VALUE_BYTES_MAX (512ull << 20) /* a value's size, 0..this */
 
 #if defined(__GNUC__)
 #define TARN_MUST __attribute__((warn_unused_result))
-#define TARN_API __attribute__((visibility("default")))
+#define TARN_API  __attribute__((visibility("default")))
 #else
 #define TARN_MUST
 #define TARN_API
@@ -74,10 +74,10 @@ TARN_API const char *tarn_status_text(int status);
 
 /* What failed, filled by whoever detects it; callers prepend context to `text`. */
 struct tarn_error {
-    int status;       /* one of enum tarn_status */
-    uint64_t offset;  /* byte offset in the file the error is about, UINT64_MAX if none */
-    uint64_t record;  /* record number (from 0) in that file, UINT64_MAX if none */
-    char text[512];   /* one line for a person: what happened, where, what to do */
+    int status;      /* one of enum tarn_status */
+    uint64_t offset; /* byte offset in the file the error is about, UINT64_MAX if none */
+    uint64_t record; /* record number (from 0) in that file, UINT64_MAX if none */
+    char text[512];  /* one line for a person: what happened, where, what to do */
 };
 
 /* A borrowed view of `size` bytes. data is NULL only for "no value"; an empty value has data. */
@@ -222,8 +222,7 @@ struct tarn_verify_report {
     uint64_t data_bytes, index_bytes;
 };
 TARN_API TARN_MUST int tarn_verify(const struct tarn_options *options,
-                                   struct tarn_verify_report *ret_report,
-                                   struct tarn_error *error);
+                                   struct tarn_verify_report *ret_report, struct tarn_error *error);
 
 #ifdef __cplusplus
 }
