@@ -1,6 +1,7 @@
 /* A connection's bytes: receiving, sending, holding back, closing.
  *
- * A turn: receive once, execute what is complete, keep what is not, send once.
+ * A turn: receive once, execute what is complete, keep what is not, send once. A turn whose last
+ * requests wait in the worker's run is ended by the run.
  *
  * Flow control. Unsent bytes, copied and referenced alike, count against output_bytes_max; a client
  * over it is cut. Well before, from OUTPUT_PAUSE_BYTES on, the connection is `held`: its further
@@ -242,8 +243,10 @@ static void keep_input(struct connection *c, struct tarn_bytes input, size_t tak
             !server_memory_allows(c->client.server, input.size - taken))
             c->input.failed = true;
         buffer_append(&c->input, (const unsigned char *)input.data + taken, input.size - taken);
-        if (c->input.failed)
+        if (c->input.failed) {
+            run_finish(c->client.worker, c);
             refuse_input(c);
+        }
     }
     if (c->input.size == 0)
         buffer_trim(&c->input, 0);
@@ -251,17 +254,27 @@ static void keep_input(struct connection *c, struct tarn_bytes input, size_t tak
         buffer_trim(&c->input, INPUT_SHARED_BYTES / 2);
 }
 
-/* Receive once and execute. Returns true if there may be more to receive at once. */
-static bool receive(struct connection *c)
+/* What a receive led to. */
+enum received {
+    RECEIVED_ALL,      /* executed; there is nothing more to receive now */
+    RECEIVED_MORE,     /* executed; there may be more to receive */
+    RECEIVED_DEFERRED, /* the last requests wait in the worker's run, which will end the turn */
+};
+
+/* Receive once and execute. */
+static enum received receive(struct connection *c, bool may_defer)
 {
     struct worker *w = c->client.worker;
     bool shared = c->input.size <= INPUT_SHARED_BYTES / 2;
-    unsigned char *base = w->input;
-    size_t have = c->input.size, room = INPUT_SHARED_BYTES - have, size;
+    size_t have = c->input.size, size;
+    if (shared && w->input_used > 0 && w->input_used + have > INPUT_SHARED_BYTES / 2)
+        run_finish(w, NULL);
+    unsigned char *base = w->input + w->input_used;
+    size_t room = INPUT_SHARED_BYTES - w->input_used - have;
     if (!shared) {
         if (!reserve_input(c)) {
             refuse_input(c);
-            return false;
+            return RECEIVED_ALL;
         }
         base = c->input.data;
         room = c->input.capacity - have;
@@ -272,11 +285,11 @@ static bool receive(struct connection *c)
     if (status != 0) {
         if (status != -EAGAIN)
             c->state = CONNECTION_DEAD;
-        return false;
+        return RECEIVED_ALL;
     }
     if (size == 0) {
         c->input_ended = true;
-        return false;
+        return RECEIVED_ALL;
     }
     stats_add(&w->stats.input_bytes, size);
     atomic_store_explicit(&c->active_ns, w->now_ns, memory_order_relaxed);
@@ -284,8 +297,18 @@ static bool receive(struct connection *c)
         c->input.size += size;
     struct tarn_bytes input = {base, have + size};
     size_t taken = connection_execute(c, input);
+    if (!shared)
+        run_finish(w, c);
     keep_input(c, input, taken, shared);
-    return size == room;
+    if (may_defer && shared && c->state == CONNECTION_OPEN && output_unsent(c->out) == 0) {
+        size_t used = w->input_used;
+        w->input_used = (size_t)(base - w->input) + input.size;
+        if (run_defer(c))
+            return RECEIVED_DEFERRED; /* its turn may even be over: c is not to be touched */
+        w->input_used = used;
+    }
+    run_finish(w, c);
+    return size == room ? RECEIVED_MORE : RECEIVED_ALL;
 }
 
 /* Execute the requests that were held back. */
@@ -296,6 +319,7 @@ static void resume(struct connection *c)
     if (input.size == 0)
         return;
     size_t taken = connection_execute(c, input);
+    run_finish(c->client.worker, c);
     keep_input(c, input, taken, false);
 }
 
@@ -304,7 +328,7 @@ static void discard_input(struct connection *c)
 {
     struct worker *w = c->client.worker;
     size_t size;
-    int status = w->os->receive(w->os, c->fd, w->input, INPUT_SHARED_BYTES, &size);
+    int status = worker_discard(w, c->fd, &size);
     if (status == -EAGAIN)
         return;
     if (status != 0 || size == 0)
@@ -345,8 +369,7 @@ static void watch(struct connection *c)
     c->events = events;
 }
 
-/* All is executed: send, and go on to the state that follows. The connection may be closed. */
-static void end_turn(struct connection *c)
+void connection_end_turn(struct connection *c)
 {
     struct worker *w = c->client.worker;
     if (c->state != CONNECTION_DEAD)
@@ -390,11 +413,12 @@ void connection_on_event(struct connection *c, uint32_t events)
         discard_input(c);
     } else if (c->state == CONNECTION_OPEN && !c->held && !c->parked && !c->input_ended) {
         if (broken || (events & EPOLLIN) != 0)
-            (void)receive(c); /* level-triggered: what is left comes with the next event */
+            if (receive(c, true) == RECEIVED_DEFERRED)
+                return; /* level-triggered: what is left comes with the next event */
     } else if (broken) {
         c->state = CONNECTION_DEAD;
     }
-    end_turn(c);
+    connection_end_turn(c);
 }
 
 void connection_on_tick(struct connection *c)
@@ -411,7 +435,7 @@ void connection_on_tick(struct connection *c)
     } else {
         return;
     }
-    end_turn(c);
+    connection_end_turn(c);
 }
 
 void connection_unpark(struct connection *c, const struct tarn_error *error)
@@ -424,7 +448,7 @@ void connection_unpark(struct connection *c, const struct tarn_error *error)
             reply_simple(&c->client.reply, "OK");
         resume(c);
     }
-    end_turn(c);
+    connection_end_turn(c);
 }
 
 void connection_stop(struct connection *c)
@@ -437,12 +461,12 @@ void connection_stop(struct connection *c)
         c->insistent = true;
         resume(c);
         for (int i = 0; i < STOP_ROUNDS_MAX && c->state == CONNECTION_OPEN; i++)
-            if (c->input_ended || !receive(c))
+            if (c->input_ended || receive(c, false) != RECEIVED_MORE)
                 break;
     }
     if (c->state == CONNECTION_OPEN)
         c->state = CONNECTION_CLOSING;
     if (c->state == CONNECTION_LINGERING)
         c->state = CONNECTION_DEAD;
-    end_turn(c);
+    connection_end_turn(c);
 }

@@ -80,9 +80,19 @@ void reload_drop(struct worker *w);
 void connection_stop(struct connection *c);
 
 /* execute.c: execute the requests in `input`, appending replies to c->out; returns the bytes
- * taken. Stops early when the state is no longer OPEN, or c->held or
- * c->parked is set. */
+ * taken. Stops early when the state is no longer OPEN, or c->held or c->parked is set. The last
+ * gathered reads may be left in the worker's run: end with run_defer() or run_finish(). */
 size_t connection_execute(struct connection *c, struct tarn_bytes input);
+/* Leave them there, to be looked up together with those of other connections; the input must not
+ * change and connection_end_turn() is called later. False, and nothing happens, if there are none.
+ */
+bool run_defer(struct connection *c);
+/* Look up and answer the whole run, ending the turns of deferred connections. c: the one whose turn
+ * it is, or NULL. */
+void run_finish(struct worker *w, struct connection *c);
+
+/* All is executed: send, and go on to the state that follows. The connection may be closed. */
+void connection_end_turn(struct connection *c);
 
 /* Try to send what is unsent, then apply the limits: may set held or change the state. */
 void connection_send(struct connection *c);

@@ -3,16 +3,22 @@
  * replies keep the order of requests, and is then executed alone. A run is looked up with one
  * tarn_get_many().
  *
- * Time is read once before the first request and once after each run and each request executed
- * alone; a run's time is shared equally among its requests. The time of parsing counts with the
- * request.
+ * When a connection's input ends in an open run, the run is left for the connections that are ready
+ * in the same loop turn to join, so that even without pipelining several look-ups overlap their
+ * memory accesses (one alone waits for DRAM two or three times in a row).
+ *
+ * Time: a run's look-up is timed once and shared equally among its requests; encoding their
+ * replies is not in it. A request executed alone takes from the end of the one before it (or its
+ * own start) to its end.
  *
  * Admission of the common case (a read whose spelling was admitted before, an authenticated
  * client, the right number of arguments) is decided here; everything else is command_admit()'s.
  *
  * Invariants
  * 1. Views in the run point into the input or the run's own args, both stable until it finishes.
- * 2. No run is open while a request is executed alone or output is sent.
+ * 2. The run is empty whenever a request is executed alone.
+ * 3. Deferred requests of others are in the run only while the connection whose turn it is has
+ *    answered nothing: finishing the run sends their replies through the same output.
  * Failure modes: malformed input is answered and closes the connection; an output that fails
  * (limit, memory) is seen by connection_send(). */
 #include "core/codec.h"
@@ -100,9 +106,8 @@ static inline void count_error(struct connection *c, const struct command *comma
 }
 
 /* Count a run's calls, command by command, each with its share of the time. */
-static void count_run(struct connection *c, uint64_t ns)
+static void count_run(struct worker *w, uint64_t ns)
 {
-    struct worker *w = c->client.worker;
     const struct run *run = &w->run;
     size_t from = 0;
     for (size_t i = 1; i <= run->count; i++) {
@@ -111,10 +116,6 @@ static void count_run(struct connection *c, uint64_t ns)
         stats_record_calls(&w->stats, run->commands[from], i - from, ns * (i - from) / run->count);
         from = i;
     }
-    uint64_t each = ns / run->count;
-    if (__builtin_expect(each / 1000 >= hot_read(&c->client.server->hot.slowlog_us), 0))
-        for (size_t i = 0; i < run->count; i++)
-            log_slow(c, &run->requests[i], each);
 }
 
 /* CLIENT REPLY: take back what a command answered if the client wants no replies, and let SKIP
@@ -139,13 +140,11 @@ static void show(struct connection *c, const struct command *command)
 
 /* --- executing ---------------------------------------------------------------------------- */
 
-/* Look up and answer the run; it is empty afterwards. */
-static void run_finish(struct connection *c)
+/* Look up the keys of the run; returns the time it took, in ns. */
+static uint64_t run_look_up(struct worker *w)
 {
-    struct worker *w = c->client.worker;
     struct run *run = &w->run;
-    if (run->count == 0)
-        return;
+    uint64_t start = w->os->monotonic_ns(w->os);
     size_t found;
     if (run->count == 1) {
         found = tarn_get(w->session, run->keys[0], &run->values[0]) == TARN_OK;
@@ -154,19 +153,61 @@ static void run_finish(struct connection *c)
     } else {
         found = tarn_get_many(w->session, run->keys, run->count, run->values);
     }
+    uint64_t ns = w->os->monotonic_ns(w->os) - start;
     stats_add(&w->stats.hits, found);
     stats_add(&w->stats.misses, run->count - found);
-    for (size_t i = 0; i < run->count; i++) {
+    count_run(w, ns);
+    return ns;
+}
+
+/* Answer the requests from..to, which are c's. each_ns: the time of one. */
+static void run_answer(struct connection *c, size_t from, size_t to, uint64_t each_ns)
+{
+    const struct run *run = &c->client.worker->run;
+    for (size_t i = from; i < to; i++) {
         size_t start = c->out->bytes.size;
         run->commands[i]->read(&c->client, &run->requests[i], run->values[i]);
         count_error(c, run->commands[i], false, start);
     }
-    show(c, run->commands[run->count - 1]);
-    uint64_t now = w->os->monotonic_ns(w->os);
-    count_run(c, now - w->stamp_ns);
-    w->stamp_ns = now;
+    show(c, run->commands[to - 1]);
+    if (__builtin_expect(each_ns / 1000 >= hot_read(&c->client.server->hot.slowlog_us), 0))
+        for (size_t i = from; i < to; i++)
+            log_slow(c, &run->requests[i], each_ns);
+}
+
+void run_finish(struct worker *w, struct connection *c)
+{
+    struct run *run = &w->run;
+    if (run->count == 0)
+        return;
+    uint64_t each_ns = run_look_up(w) / run->count;
+    size_t from = 0;
+    for (size_t i = 0; i < run->segments_count; i++) {
+        struct run_segment *segment = &run->segments[i];
+        run_answer(segment->connection, from, segment->end, each_ns);
+        from = segment->end;
+        connection_end_turn(segment->connection);
+    }
+    if (from < run->count)
+        run_answer(c, from, run->count, each_ns);
     run->count = 0;
     run->args_count = 0;
+    run->segments_count = 0;
+    w->input_used = 0;
+    w->stamp_ns = 0;
+}
+
+bool run_defer(struct connection *c)
+{
+    struct worker *w = c->client.worker;
+    struct run *run = &w->run;
+    size_t from = run->segments_count > 0 ? run->segments[run->segments_count - 1].end : 0;
+    if (run->count == from)
+        return false;
+    run->segments[run->segments_count++] = (struct run_segment){c, run->count};
+    if (run->segments_count == RUN_SEGMENTS_MAX)
+        run_finish(w, NULL);
+    return true;
 }
 
 static void run_add(struct worker *w, const struct resp_request *request,
@@ -232,9 +273,11 @@ static void execute_alone(struct connection *c, const struct resp_request *reque
         if ((command->flags & COMMAND_WRITE) == 0)
             name_cache_add(w, request->args[0], command);
         run_add(w, request, command);
-        run_finish(c);
+        run_finish(w, c);
     } else {
         show(c, command);
+        if (w->stamp_ns == 0)
+            w->stamp_ns = w->os->monotonic_ns(w->os);
         command->run(client, request);
         uint64_t now = w->os->monotonic_ns(w->os);
         uint64_t ns = now - w->stamp_ns;
@@ -264,7 +307,7 @@ size_t connection_execute(struct connection *c, struct tarn_bytes input)
     struct resp_limits limits = limits_of(c);
     enum resp_outcome outcome = RESP_EMPTY;
     size_t taken = 0;
-    w->stamp_ns = w->os->monotonic_ns(w->os);
+    w->stamp_ns = 0;
     while (taken < input.size && c->state == CONNECTION_OPEN && !c->held && !c->parked) {
         struct tarn_bytes rest = {(const unsigned char *)input.data + taken, input.size - taken};
         struct resp_request request;
@@ -279,17 +322,18 @@ size_t connection_execute(struct connection *c, struct tarn_bytes input)
         if (run_offer(c, &request)) {
             if (run->count < RUN_MAX && RUN_ARGS_MAX - run->args_count >= RUN_ARGS_RESERVE)
                 continue;
-            run_finish(c);
+            run_finish(w, c);
         } else {
-            run_finish(c);
+            run_finish(w, c);
             execute_alone(c, &request);
             limits = limits_of(c);
         }
         if (output_unsent(c->out) >= OUTPUT_FLUSH_BYTES || c->out->bytes.failed)
             connection_send(c);
     }
-    run_finish(c);
-    if (outcome == RESP_INVALID)
+    if (outcome == RESP_INVALID) {
+        run_finish(w, c);
         answer_invalid(c);
+    }
     return taken;
 }

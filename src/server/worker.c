@@ -10,8 +10,8 @@
  * accept and refuse the client, then taken back; when even that fails the listener rests for a
  * tick.
  *
- * Invariants: 1. A connection is closed only in its own turn or between event batches. 2. The
- * worker's output is empty between turns.
+ * Invariants: 1. A connection is closed only at the end of its own turn or between event batches,
+ * and the run is empty between batches. 2. The worker's output is empty between turns.
  * Failure modes: a failing epoll_wait stops the whole server, with a log line. */
 #include "server/worker.h"
 
@@ -129,6 +129,14 @@ void worker_busy_remove(struct worker *w, struct connection *c)
     c->busy_next = NULL;
 }
 
+int worker_discard(struct worker *w, int fd, size_t *ret_size)
+{
+    if (w->input_used > INPUT_SHARED_BYTES / 2)
+        run_finish(w, NULL); /* what waits there is answered: the input is free */
+    return w->os->receive(w->os, fd, w->input + w->input_used, INPUT_SHARED_BYTES - w->input_used,
+                          ret_size);
+}
+
 /* --- accepting ---------------------------------------------------------------------------- */
 
 /* Say why, and close. What the client has sent already is read, so that closing does not send a
@@ -140,7 +148,7 @@ static void refuse(struct worker *w, int fd, const char *answer)
     /* The socket is new: there is room for one line, unless the client has gone already. */
     (void)!w->os->send(w->os, fd, &part, 1, &size);
     socket_finish_sending(fd);
-    (void)!w->os->receive(w->os, fd, w->input, INPUT_SHARED_BYTES, &size);
+    (void)!worker_discard(w, fd, &size);
     (void)w->os->close(w->os, fd);
     stats_add(&w->stats.connections_rejected, 1);
 }
@@ -351,6 +359,7 @@ static void serve(struct worker *w)
         w->output.bytes.size_max = limit == 0 ? 0 : limit + OUTPUT_FLUSH_BYTES;
         for (unsigned i = 0; i < count; i++)
             dispatch(w, &events[i]);
+        run_finish(w, NULL);
         close_killed(w);
         reload_deliver(w);
         tick(w);

@@ -15,6 +15,7 @@
 
 #define INPUT_SHARED_BYTES (64u << 10) /* one receive takes at most this */
 #define RUN_MAX            64          /* gathered reads of one look-up */
+#define RUN_SEGMENTS_MAX   16          /* connections that share a look-up */
 #define RUN_ARGS_MAX       (4 * RUN_MAX)
 #define NAME_CACHE_COUNT   8 /* a power of two */
 
@@ -30,9 +31,18 @@ struct listener {
     bool paused; /* out of descriptors: not watched for a moment */
 };
 
-/* Gathered reads of one connection that wait for their look-up. */
+/* Requests of a connection that wait in the run after its turn. */
+struct run_segment {
+    struct connection *connection;
+    size_t end; /* its requests begin where the segment before ends */
+};
+
+/* Gathered reads that wait for their look-up: of connections whose turn is over but for these
+ * (segments), then of the one whose turn it is. */
 struct run {
     size_t count, args_count;
+    size_t segments_count;
+    struct run_segment segments[RUN_SEGMENTS_MAX];
     struct tarn_bytes keys[RUN_MAX], values[RUN_MAX];
     struct resp_request requests[RUN_MAX];
     const struct command *commands[RUN_MAX];
@@ -62,11 +72,12 @@ struct worker {
     int spare_fd; /* given up for a moment to refuse a client when descriptors run out */
     bool stopping;
     unsigned char *input; /* INPUT_SHARED_BYTES, used by every connection during its turn */
+    size_t input_used;    /* of it: requests that wait in the run */
     struct output output; /* likewise */
     struct run run;
     struct name_cache_entry name_cache[NAME_CACHE_COUNT];
     uint64_t now_ns;         /* when the present loop turn began */
-    uint64_t stamp_ns;       /* when the last timed request ended, or the first began */
+    uint64_t stamp_ns;       /* when the request before ended; 0: other work was done since */
     uint64_t tick_ns;        /* when to look at `busy` and paused listeners again; 0: never */
     uint64_t sweep_ns;       /* when to look for idle clients again */
     uint64_t attack_log_ns;  /* when a cross-protocol attack was last logged */
@@ -88,6 +99,9 @@ TARN_MUST int worker_open(struct server *server, unsigned index, const int *fds,
 void worker_close(struct worker *w);
 /* The thread's body; argument: the worker. Returns when the server stops. */
 void *worker_main(void *argument);
+
+/* Receive once from the socket and forget what came. Owner's thread. */
+TARN_MUST int worker_discard(struct worker *w, int fd, size_t *ret_size);
 
 /* Is the connection to be given the worker's attention every tick? Owner's thread. */
 void worker_busy_add(struct worker *w, struct connection *c);
