@@ -17,7 +17,7 @@ struct pack {
     struct index *index;
     bool index_built; /* was built at open, not read */
     uint64_t load_us;
-    unsigned prefetch_bytes;   /* of a record: the mean size, within reason */
+    unsigned prefetch_bytes; /* of a record: the mean size, within reason */
     _Atomic uint64_t references;
 };
 

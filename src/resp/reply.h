@@ -10,8 +10,8 @@ struct reply {
     int protocol; /* 2 or 3 */
 };
 
-void reply_simple(struct reply *r, const char *text);           /* +OK */
-void reply_error(struct reply *r, const char *format, ...)      /* "-" added; CR and LF blanked */
+void reply_simple(struct reply *r, const char *text);      /* +OK */
+void reply_error(struct reply *r, const char *format, ...) /* "-" added; CR and LF blanked */
     __attribute__((format(printf, 2, 3)));
 void reply_int(struct reply *r, int64_t value);
 void reply_bulk(struct reply *r, struct tarn_bytes value);

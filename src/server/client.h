@@ -23,9 +23,9 @@ struct client {
     struct reply reply;           /* protocol 2 until HELLO 3; out is the output buffer */
     uint64_t id;                  /* 1, 2, ... over the server's life */
     bool authenticated;
-    bool close_after_reply;       /* set by a handler: QUIT, protocol errors */
+    bool close_after_reply; /* set by a handler: QUIT, protocol errors */
     enum client_reply_mode reply_mode;
-    bool reply_skip_next;         /* CLIENT REPLY SKIP: for the command after this one */
+    bool reply_skip_next; /* CLIENT REPLY SKIP: for the command after this one */
     bool no_evict, no_touch;
     bool in_multi;                   /* after MULTI: requests are queued, not executed */
     struct transaction *transaction; /* cmd_transaction.c's; NULL without MULTI or WATCH */

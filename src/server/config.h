@@ -6,19 +6,19 @@
 #include "core/options.h"
 
 struct config {
-    char *bind;               /* "127.0.0.1"; numeric addresses, comma-separated */
-    uint64_t port;            /* RESP; 0 = any free one */
-    uint64_t http_port;       /* 0 = off */
-    uint64_t threads;         /* workers; 0 = one per core */
-    uint64_t memory_bytes;    /* cap on data, index and buffers; 0 = no cap */
-    char *password;           /* "" = none */
-    char *password_file;      /* read at start by config_finish(); first line */
-    int log_level;            /* enum log_level */
-    uint64_t max_connections; /* RESP + HTTP */
-    uint64_t idle_seconds_max;      /* close a client idle this long; 0 = never */
-    uint64_t output_bytes_max;      /* per client, unsent reply bytes; over it the client is cut */
-    uint64_t request_bytes_max;     /* per request */
-    uint64_t slowlog_us;            /* log commands slower than this */
+    char *bind;                 /* "127.0.0.1"; numeric addresses, comma-separated */
+    uint64_t port;              /* RESP; 0 = any free one */
+    uint64_t http_port;         /* 0 = off */
+    uint64_t threads;           /* workers; 0 = one per core */
+    uint64_t memory_bytes;      /* cap on data, index and buffers; 0 = no cap */
+    char *password;             /* "" = none */
+    char *password_file;        /* read at start by config_finish(); first line */
+    int log_level;              /* enum log_level */
+    uint64_t max_connections;   /* RESP + HTTP */
+    uint64_t idle_seconds_max;  /* close a client idle this long; 0 = never */
+    uint64_t output_bytes_max;  /* per client, unsent reply bytes; over it the client is cut */
+    uint64_t request_bytes_max; /* per request */
+    uint64_t slowlog_us;        /* log commands slower than this */
     uint64_t slowlog_entries_max;
     char *config_file;
     /* how to read the data file */

@@ -12,7 +12,7 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR, LOG_SILENT };
 extern const char *const log_level_words[]; /* for the option table; NULL-terminated */
 
 void log_set_level(enum log_level level); /* process-wide; atomic */
-void log_event(enum log_level level, const char *module, const char *event, const char *format,
-               ...) __attribute__((format(printf, 4, 5)));
+void log_event(enum log_level level, const char *module, const char *event, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 #endif
