@@ -143,7 +143,7 @@ static const struct command_argument client_kill_filters[] = {
 };
 
 static const struct command_argument client_kill_forms[] = {
-    {"old-format", ARGUMENT_STRING},
+    {"ip:port", ARGUMENT_STRING},
     {"new-format", ARGUMENT_ONEOF, .multiple = true, .parts = client_kill_filters},
     END,
 };
