@@ -225,7 +225,7 @@ static int decode_header(const unsigned char h[INDEX_HEADER_BYTES], const char *
         return corrupt(error, path, AT_BLOCK_LOG2, "unknown block size");
     if (index->ribbon.bits < 1 || index->ribbon.bits > RIBBON_BITS_MAX ||
         index->duplicates > index->records || index->exception_count > index->records ||
-        index->records > index->data_bytes)
+        index->records > index->data_bytes || index->data_bytes > INT64_MAX)
         return corrupt(error, path, AT_RECORDS, "impossible counts");
     if (!index_attach(index, NULL) || index->body_bytes != load_u64le(h + AT_BODY_BYTES))
         return corrupt(error, path, AT_BODY_BYTES, "the counts do not add up to the body's size");
@@ -236,8 +236,10 @@ static int read_body(int fd, const char *path, uint64_t body_checksum, struct in
                      struct tarn_error *error)
 {
     int status = index_body_map(index, error);
-    if (status != TARN_OK)
+    if (status != TARN_OK) {
+        error_prepend(error, "%s", path);
         return status;
+    }
     int result = os_read_full(index->os, fd, index->body, index->body_bytes, INDEX_HEADER_BYTES);
     if (result == -ENODATA)
         return corrupt(error, path, INDEX_HEADER_BYTES, "the file got shorter while it was read");

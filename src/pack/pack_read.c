@@ -207,9 +207,10 @@ static uint64_t start_of(const struct pack *pack, uint64_t at)
     }
     const unsigned char *sync = pack->index->sync;
     uint64_t block = at / SYNC_BLOCK_BYTES;
-    while (sync[block] == SYNC_NONE || block * SYNC_BLOCK_BYTES + sync[block] > at)
-        block--; /* block 0 has a record at byte 0 */
-    uint64_t start = block * SYNC_BLOCK_BYTES + sync[block];
+    while (block > 0 && (sync[block] == SYNC_NONE || block * SYNC_BLOCK_BYTES + sync[block] > at))
+        block--;
+    /* Block 0 has a record at byte 0, whatever a forged table says. */
+    uint64_t start = block > 0 ? block * SYNC_BLOCK_BYTES + sync[block] : 0;
     struct record record;
     while (format_parse(&pack->index->format, pack_bytes(pack), start, true, &record) ==
                FORMAT_OK &&
@@ -228,17 +229,20 @@ static uint64_t next_random(uint64_t *state)
 }
 
 /* A random byte picks the record around it, so large records would be picked more often: one of
- * size z is taken with chance smallest / z only. After PICKS refusals the last one is taken, so
- * that a set of very unequal records answers in bounded time, if less evenly. (Its key is in the
- * set even if another record of that key is the one that counts.) */
-#define PICKS 128
+ * size z is taken with chance smallest / z only. After PICKS refusals, or refused records of
+ * PICKS_BYTES in all (their ends must be looked for), the last one is taken, so that a set of very
+ * unequal records answers in bounded time, if less evenly. (Its key is in the set even if another
+ * record of that key is the one that counts.) */
+#define PICKS       128
+#define PICKS_BYTES (16ull << 20)
 
 int pack_random_key(const struct pack *pack, uint64_t random, struct tarn_bytes *ret_key)
 {
     const struct index *index = pack->index;
     if (index_keys(index) == 0)
         return TARN_NOTFOUND;
-    for (unsigned i = 0; i < PICKS; i++) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < PICKS && bytes <= PICKS_BYTES; i++) {
         struct record record;
         uint64_t at =
             (uint64_t)(((unsigned __int128)next_random(&random) * pack->data_bytes) >> 64);
@@ -246,6 +250,7 @@ int pack_random_key(const struct pack *pack, uint64_t random, struct tarn_bytes 
             FORMAT_OK)
             return TARN_NOTFOUND; /* cannot be: the data were checked when indexed */
         *ret_key = record.key;
+        bytes += record.size;
         if (next_random(&random) % record.size < index->record_bytes_min && is_live(pack, &record))
             break;
     }

@@ -1,0 +1,152 @@
+/* See memory_os.h. A descriptor is a file's place in the table, from 100 on. */
+#include "lib/memory_os.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FD_FIRST = 100 };
+
+static struct memory_os *self(const struct os *os)
+{
+    return os->context;
+}
+
+static int memory_open(const struct os *os, const char *path, int flags, unsigned mode, int *ret_fd)
+{
+    struct memory_os *m = self(os);
+    (void)mode;
+    for (int i = 0; i < MEMORY_OS_FILES; i++) {
+        if (m->files[i].path && strcmp(m->files[i].path, path) == 0 && (flags & 3) == 0) {
+            *ret_fd = FD_FIRST + i;
+            m->open++;
+            return 0;
+        }
+    }
+    return (flags & 3) == 0 ? -ENOENT : -EROFS;
+}
+
+static int memory_close(const struct os *os, int fd)
+{
+    (void)fd;
+    self(os)->open--;
+    return 0;
+}
+
+static int memory_file_info(const struct os *os, int fd, struct os_file_info *ret_info)
+{
+    struct memory_os *m = self(os);
+    *ret_info = (struct os_file_info){
+        .kind = OS_FILE_REGULAR,
+        .size = m->files[fd - FD_FIRST].content.size,
+        .mtime_ns = m->files[fd - FD_FIRST].mtime_ns,
+        .inode = (uint64_t)fd,
+    };
+    return 0;
+}
+
+static int memory_read_at(const struct os *os, int fd, void *data, size_t size, uint64_t offset,
+                          size_t *ret_size)
+{
+    struct tarn_bytes content = self(os)->files[fd - FD_FIRST].content;
+    if (offset >= content.size)
+        size = 0;
+    else if (size > content.size - offset)
+        size = content.size - offset;
+    if (size > 0)
+        memcpy(data, (const char *)content.data + offset, size);
+    *ret_size = size;
+    return 0;
+}
+
+static int memory_write_at(const struct os *os, int fd, const void *data, size_t size,
+                           uint64_t offset, size_t *ret_size)
+{
+    (void)os, (void)fd, (void)data, (void)size, (void)offset, (void)ret_size;
+    return -EROFS;
+}
+
+static int memory_sync(const struct os *os, int fd)
+{
+    (void)os, (void)fd;
+    return -EROFS;
+}
+
+static int memory_rename(const struct os *os, const char *from, const char *to)
+{
+    (void)os, (void)from, (void)to;
+    return -EROFS;
+}
+
+static int memory_unlink(const struct os *os, const char *path)
+{
+    (void)os, (void)path;
+    return -EROFS;
+}
+
+static int memory_map(const struct os *os, size_t size, void **ret_address)
+{
+    if (size == 0)
+        return -EINVAL;
+    void *address = size < ((size_t)1 << 32) ? calloc(1, size) : NULL;
+    if (!address)
+        return -ENOMEM;
+    self(os)->maps++;
+    *ret_address = address;
+    return 0;
+}
+
+static void memory_unmap(const struct os *os, void *address, size_t size)
+{
+    (void)size;
+    if (!address)
+        return;
+    self(os)->maps--;
+    free(address);
+}
+
+static uint64_t memory_monotonic_ns(const struct os *os)
+{
+    (void)os;
+    return 1;
+}
+
+static int memory_entropy(const struct os *os, void *data, size_t size)
+{
+    (void)os;
+    memset(data, 0x5a, size);
+    return 0;
+}
+
+void memory_os_init(struct memory_os *m)
+{
+    *m = (struct memory_os){0};
+    m->os = *os_real();
+    m->os.open = memory_open;
+    m->os.close = memory_close;
+    m->os.file_info = memory_file_info;
+    m->os.read_at = memory_read_at;
+    m->os.write_at = memory_write_at;
+    m->os.sync = memory_sync;
+    m->os.rename = memory_rename;
+    m->os.unlink = memory_unlink;
+    m->os.map = memory_map;
+    m->os.unmap = memory_unmap;
+    m->os.monotonic_ns = memory_monotonic_ns;
+    m->os.entropy = memory_entropy;
+    m->os.context = m;
+}
+
+void memory_os_put(struct memory_os *m, const char *path, struct tarn_bytes content,
+                   int64_t mtime_ns)
+{
+    for (int i = 0; i < MEMORY_OS_FILES; i++) {
+        if (!m->files[i].path || strcmp(m->files[i].path, path) == 0) {
+            m->files[i].path = path;
+            m->files[i].content = content;
+            m->files[i].mtime_ns = mtime_ns;
+            return;
+        }
+    }
+    abort();
+}
