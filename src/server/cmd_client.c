@@ -69,8 +69,7 @@ void cmd_client_setinfo(struct client *client, const struct resp_request *reques
     bool is_name = bytes_equal_nocase(attribute, "lib-name");
     if (!is_name && !bytes_equal_nocase(attribute, "lib-ver")) {
         reply_error(&client->reply, "ERR Unrecognized option '%.*s'",
-                    (int)strnlen(attribute.data, attribute.size < 128 ? attribute.size : 128),
-                    (const char *)attribute.data);
+                    command_printed_size(attribute), (const char *)attribute.data);
         return;
     }
     const char *word = is_name ? "lib-name" : "lib-ver";
@@ -117,8 +116,7 @@ static bool parse_type(struct client *client, struct tarn_bytes type, bool *ret_
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (bytes_equal_nocase(type, others[i]))
             return true;
-    reply_error(&client->reply, "ERR Unknown client type '%.*s'",
-                (int)strnlen(type.data, type.size < 128 ? type.size : 128),
+    reply_error(&client->reply, "ERR Unknown client type '%.*s'", command_printed_size(type),
                 (const char *)type.data);
     return false;
 }
@@ -212,8 +210,7 @@ static bool parse_kill_filter(struct client *client, const struct resp_request *
         kill->filter.local_address = kill_address(kill, value, kill->local_address);
     } else if (command_arg_is(request, i, "user")) {
         if (!bytes_equal(value, bytes_of("default"))) {
-            reply_error(&client->reply, "ERR No such user '%.*s'",
-                        (int)strnlen(value.data, value.size < 128 ? value.size : 128),
+            reply_error(&client->reply, "ERR No such user '%.*s'", command_printed_size(value),
                         (const char *)value.data);
             return false;
         }

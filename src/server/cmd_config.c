@@ -119,8 +119,7 @@ void cmd_config_get(struct client *client, const struct resp_request *request)
 static void reply_set_failure(struct client *client, struct tarn_bytes name, const char *reason)
 {
     reply_error(&client->reply, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
-                (int)strnlen(name.data, name.size < 128 ? name.size : 128), (const char *)name.data,
-                reason);
+                command_printed_size(name), (const char *)name.data, reason);
 }
 
 /* Exchange one field of two configs. */
@@ -150,8 +149,7 @@ static bool find_set_rows(struct client *client, const struct resp_request *requ
         if (row == NULL && !is_constant(name)) {
             reply_error(&client->reply,
                         "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
-                        (int)strnlen(name.data, name.size < 128 ? name.size : 128),
-                        (const char *)name.data);
+                        command_printed_size(name), (const char *)name.data);
             return false;
         }
         if (row == NULL || (row->flags & OPTION_LIVE) == 0) {

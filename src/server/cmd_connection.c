@@ -147,7 +147,7 @@ static bool parse_hello(struct client *client, const struct resp_request *reques
             i++;
         } else {
             reply_error(&client->reply, "ERR Syntax error in HELLO option '%.*s'",
-                        (int)strnlen(request->args[i].data, request->args[i].size),
+                        command_printed_size(request->args[i]),
                         (const char *)request->args[i].data);
             return false;
         }
@@ -190,7 +190,7 @@ void cmd_hello(struct client *client, const struct resp_request *request)
     if (!command_client_is_authenticated(client)) {
         reply_error(&client->reply,
                     "NOAUTH HELLO must be called with the client already authenticated, otherwise "
-                    "the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the "
+                    "the HELLO AUTH <user> <pass> option can be used to authenticate the "
                     "client and select the RESP protocol version at the same time");
         return;
     }

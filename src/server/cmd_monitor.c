@@ -163,8 +163,7 @@ void cmd_latency_graph(struct client *client, const struct resp_request *request
 {
     struct tarn_bytes event = request->args[2];
     reply_error(&client->reply, "ERR No samples available for event '%.*s'",
-                (int)strnlen(event.data, event.size < 128 ? event.size : 128),
-                (const char *)event.data);
+                command_printed_size(event), (const char *)event.data);
 }
 
 /* A line for each of the commands that take longest on average. */

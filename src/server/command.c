@@ -13,7 +13,8 @@
 #include "server/command_rows.h"
 #include "server/server.h"
 
-#define NAME_BYTES_MAX 31 /* longer than any command's name */
+#define NAME_BYTES_MAX    31         /* longer than any command's name */
+#define PRINTED_BYTES_MAX (64 << 10) /* of an argument in an error */
 
 /* Which of Redis's commands tarn refuses, and why. */
 struct refusal {
@@ -269,6 +270,11 @@ bool command_argument_is_secret(const struct resp_request *request, size_t index
 bool command_arg_is(const struct resp_request *request, size_t index, const char *word)
 {
     return index < request->count && bytes_equal_nocase(request->args[index], word);
+}
+
+int command_printed_size(struct tarn_bytes bytes)
+{
+    return printed_size(bytes, PRINTED_BYTES_MAX);
 }
 
 bool command_arg_int(struct client *client, const struct resp_request *request, size_t index,

@@ -37,6 +37,9 @@ void command_reply_arity(struct client *client, const char *full_name);
 bool command_arg_int(struct client *client, const struct resp_request *request, size_t index,
                      int64_t *ret_value);
 
+/* How much of an argument to print in an error with %.*s: up to its first NUL, as Redis does. */
+int command_printed_size(struct tarn_bytes bytes);
+
 /* A "+line" reply; the line may come from anywhere, CR and LF in it are blanked. */
 void command_reply_status(struct client *client, struct tarn_bytes line);
 

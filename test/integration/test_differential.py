@@ -153,6 +153,14 @@ SAME = [
      "CONFIG GET slowlog-max-len", "config set TIMEOUT 0 slowlog-max-len 128",
      "CONFIG GET timeout"],
     ["CONFIG RESETSTAT"], ["CONFIG RESETSTAT x"],
+    [["CONFIG", "SET", LONG, "x"]], [["LATENCY", "GRAPH", LONG]], [["CLIENT", "KILL", "USER", LONG]],
+    # a password while it is set
+    ["CONFIG SET requirepass foo", "CONFIG GET requirepass", "GET text", "AUTH", "AUTH bar",
+     "AUTH default bar", "AUTH nobody foo", ["AUTH", ""], "AUTH fo", "AUTH fooo", "GET text",
+     "RESET", "GET text", "PING", "nosuch", "GET", "SET a b c d e f g h", "CLIENT ID", "HELLO",
+     "HELLO 2 AUTH default bar", "HELLO 3 AUTH nobody foo", "HELLO 4", "AUTH default foo",
+     "GET text", "RESET", "AUTH foo", "AUTH bar", "GET text",
+     ["CONFIG", "SET", "requirepass", ""], "AUTH foo", "AUTH default any", "RESET", "GET text"],
     # server
     ["INFO nosuch"], ["SLOWLOG"], ["SLOWLOG nosuch"], ["SLOWLOG GET x"], ["SLOWLOG GET -2"],
     ["SLOWLOG GET 1 2"], ["SLOWLOG LEN x"], ["SLOWLOG RESET", "SLOWLOG LEN"],
