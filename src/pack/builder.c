@@ -16,6 +16,10 @@
 #include "pack/partitions.h"
 #include "pack/reader.h"
 
+/* More records in a shard than chance brings there: a key is repeated very often. (Of 6144 keys
+ * expected at most, that many is over 100 standard deviations away.) */
+#define SHARD_KEYS_CREDIBLE ((size_t)4 * RIBBON_SHARD_KEYS)
+
 /* One solved shard, until it is laid out. */
 struct solved {
     unsigned char *groups;
@@ -196,19 +200,29 @@ static bool reserve_pairs(struct ribbon_pair **pairs, size_t *capacity, size_t w
     return *pairs != NULL;
 }
 
+/* Take records with equal hashes out of the pairs. */
+static int resolve_equal(struct builder *b, struct ribbon_pair *pairs, size_t *count,
+                         struct tarn_error *error)
+{
+    pthread_mutex_lock(&b->lock);
+    int status = equal_resolve(b->source, &b->index->format, b->options->duplicates, pairs, count,
+                               &b->equal, error);
+    pthread_mutex_unlock(&b->lock);
+    return status;
+}
+
 static int solve_shard(struct builder *b, struct solver *s, uint64_t shard,
                        struct ribbon_pair *pairs, size_t count, struct tarn_error *error)
 {
     const unsigned char *groups;
     struct solved *solved = &b->solved[shard];
     unsigned bits = b->index->ribbon.bits;
-    int status = ribbon_shard_build(s->workspace, pairs, count, bits, &groups, &solved->group_count,
+    int status = TARN_DUPLICATE;
+    if (count <= SHARD_KEYS_CREDIBLE)
+        status = ribbon_shard_build(s->workspace, pairs, count, bits, &groups, &solved->group_count,
                                     &solved->seed);
     if (status == TARN_DUPLICATE) {
-        pthread_mutex_lock(&b->lock);
-        status = equal_resolve(b->source, &b->index->format, b->options->duplicates, pairs, &count,
-                               &b->equal, error);
-        pthread_mutex_unlock(&b->lock);
+        status = resolve_equal(b, pairs, &count, error);
         if (status != TARN_OK)
             return status;
         status = ribbon_shard_build(s->workspace, pairs, count, bits, &groups, &solved->group_count,
@@ -374,8 +388,10 @@ static int join(struct builder *b, struct tarn_error *error)
     bool fits = index_attach(index, NULL);
     ASSERT(fits); /* the counts are our own */
     int status = index_body_map(index, error);
-    if (status != TARN_OK)
+    if (status != TARN_OK) {
+        error_prepend(error, "%s", b->source->path);
         return status;
+    }
 
     /* The body is ours to write until it is handed out; its view in struct index is const. */
     char *body = index->body;
