@@ -381,8 +381,10 @@ def machine():
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
                 break
-    commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"],
-                            capture_output=True, text=True).stdout.strip()
+    commit = "unknown"
+    if shutil.which("git"):
+        commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"],
+                                capture_output=True, text=True).stdout.strip()
     return {"date": datetime.datetime.now().isoformat(timespec="seconds"), "processor": model,
             "cores": os.cpu_count(), "kernel": os.uname().release, "commit": commit,
             "load": os.getloadavg()}

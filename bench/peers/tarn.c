@@ -17,8 +17,11 @@ static struct handle *open_file(const char *path, enum tarn_format_kind kind, do
 {
     struct tarn_error error;
     struct handle *h = malloc(sizeof(*h));
-    struct tarn_options options = {
-        .path = path, .format = {.kind = kind}, .threads = 1, .index_readonly = true};
+    struct tarn_options options = {.path = path,
+                                   .index_path = "/nonexistent/index", /* not one of before */
+                                   .format = {.kind = kind},
+                                   .threads = 1,
+                                   .index_readonly = true};
 
     if (!h)
         err(1, "malloc");
