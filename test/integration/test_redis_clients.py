@@ -114,6 +114,21 @@ def test_pipeline_keeps_order(connect, text_server, text_data):
     assert pipe.execute() == expected
 
 
+def test_pipeline_as_the_library_sends_it_by_default(connect, text_server, text_data):
+    """Between MULTI and EXEC; a refused write takes the whole with it."""
+    client = connect(text_server)
+    keys = text_data.keys()[:1000]
+    pipe = client.pipeline()
+    for key in keys:
+        pipe.get(key)
+    pipe.mget(keys[:3]).get(b"big:1m").exists(keys[0])
+    assert pipe.execute() == [text_data[key] for key in keys] + [
+        [text_data[key] for key in keys[:3]], text_data[b"big:1m"], 1]
+    with pytest.raises(redis.RedisError):
+        client.pipeline().get(keys[0]).set(keys[0], b"x").execute()
+    assert client.transaction(lambda p: p.get(keys[0]), keys[0]) == [text_data[keys[0]]]
+
+
 def test_pipeline_reports_an_error_in_its_place(connect, text_server, text_data):
     client = connect(text_server)
     key = text_data.keys()[0]
