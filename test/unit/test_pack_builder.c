@@ -19,13 +19,6 @@
 #include "lib/memory_pack.h"
 #include "lib/scratch.h"
 
-/* Work is cut where ThreadSanitizer makes it 20 times slower. */
-#if defined(__SANITIZE_THREAD__)
-enum { SLOWER = 8 };
-#else
-enum { SLOWER = 1 };
-#endif
-
 struct fixture {
     struct scratch scratch;
     char path[SCRATCH_PATH_BYTES];
@@ -145,14 +138,14 @@ static void weak_hashes(void **context)
     (void)context;
     struct dataset d;
     dataset_init(&d, &dataset_formats[2]);
-    add_numbered(&d, 0, 20000 / SLOWER);
+    add_numbered(&d, 0, 20000 / TEST_SLOWER);
     for (int policy = 0; policy < 2; policy++) {
         check_set(&d, policy, 2, ~0ull << 52); /* 4096 values */
         check_set(&d, policy, 1, ~0ull << 60); /* 16: all keys of a shard in one run */
         if (policy == 0)
             dataset_add_random(&d, 1, 1000, 1, 3, 2); /* and duplicates among them */
     }
-    add_numbered(&d, 20000, 80000 / SLOWER);
+    add_numbered(&d, 20000, 80000 / TEST_SLOWER);
     check_set(&d, TARN_DUPLICATES_LAST, 4, ~0ull << 52);
     check_set(&d, TARN_DUPLICATES_FIRST, 4, ~0ull << 48); /* some alone, some not */
     dataset_done(&d);
@@ -261,7 +254,7 @@ static void bad_records(void **context)
         dataset_init(&d, &dataset_formats[i]);
         add_numbered(&d, 0, 200000); /* several blocks */
         static const size_t bad[] = {0, 1, 77777, 150000, 199999};
-        for (size_t b = 0; b<5; b += SLOWER> 1 ? 3 : 1) {
+        for (size_t b = 0; b<5; b += TEST_SLOWER> 1 ? 3 : 1) {
             struct dataset_record *r = &d.records[bad[b]], *next = &d.records[199999];
             unsigned char *at = d.data.data + (i == 0 ? r->value_at - 1 : r->offset + 3);
             unsigned char *later = d.data.data + (i == 0 ? next->value_at - 1 : next->offset + 3);
@@ -313,7 +306,7 @@ static void cancelled_anywhere(void **context)
     add_numbered(&d, 0, 100000);
     file_write(f->path, buffer_view(&d.data));
     bool cancelled = true;
-    for (uint64_t at = 1; cancelled; at += 1 + at * SLOWER / 8) {
+    for (uint64_t at = 1; cancelled; at += 1 + at * TEST_SLOWER / 8) {
         for (unsigned threads = 1; threads <= 3; threads += 2) {
             struct canceller canceller = {0, at};
             struct builder_options options = {.format = d.format, .threads = threads};
@@ -351,7 +344,7 @@ static void failing_calls(void **context)
     file_write(f->path, buffer_view(&d.data));
     fault_os_init(&faults, NULL);
     static const enum fault_entry entries[] = {FAULT_READ_AT, FAULT_MAP, FAULT_ENTROPY};
-    for (unsigned threads = SLOWER > 1 ? 3 : 1; threads <= 3; threads += 2) {
+    for (unsigned threads = TEST_SLOWER > 1 ? 3 : 1; threads <= 3; threads += 2) {
         for (int e = 0; e < 4; e++) { /* the fourth: the file gets shorter */
             uint64_t nth = 1;
             for (bool fired = true; fired; nth++) {
@@ -387,7 +380,7 @@ static void failing_allocations(void **context)
     struct fixture *f = *context;
     struct dataset d;
     dataset_init(&d, &dataset_formats[2]);
-    add_numbered(&d, 0, 13000 / SLOWER);
+    add_numbered(&d, 0, 13000 / TEST_SLOWER);
     add_numbered(&d, 5, 5);
     file_write(f->path, buffer_view(&d.data));
     for (unsigned threads = 1; threads <= 2; threads++) {
