@@ -111,6 +111,14 @@ static enum resp_outcome parser_fail(struct resp_parser *p, const char *what)
     return RESP_INVALID;
 }
 
+/* Not the client's mistake. */
+static enum resp_outcome parser_fail_memory(struct resp_parser *p)
+{
+    snprintf(p->error_text, sizeof p->error_text, "out of memory: no room for the arguments");
+    parser_reset(p);
+    return RESP_INVALID;
+}
+
 static enum resp_outcome parser_wait(struct resp_parser *p, size_t bytes_needed)
 {
     p->bytes_needed = bytes_needed;
@@ -273,7 +281,7 @@ static enum resp_outcome parse_array(struct resp_parser *p, struct tarn_bytes in
         if (data[end] != '\r' || data[end + 1] != '\n')
             return parser_fail(p, "expected CRLF after bulk string");
         if (!parser_add(p, p->offset, (size_t)p->bulk_size))
-            return parser_fail(p, "out of memory");
+            return parser_fail_memory(p);
         p->offset = end + 2;
         p->bulk_size = -1;
     }
@@ -374,7 +382,7 @@ static enum resp_outcome split_line(struct resp_parser *p, const unsigned char *
         }
         size_t end = p->unquoted != NULL ? out_size : at;
         if (!parser_add(p, start, end - start))
-            return parser_fail(p, "out of memory");
+            return parser_fail_memory(p);
     }
 }
 
@@ -401,7 +409,7 @@ static enum resp_outcome parse_inline(struct resp_parser *p, struct tarn_bytes i
     if (memchr(data, '"', size) != NULL || memchr(data, '\'', size) != NULL) {
         p->unquoted = malloc(size);
         if (p->unquoted == NULL)
-            return parser_fail(p, "out of memory");
+            return parser_fail_memory(p);
     }
     if (split_line(p, data, size) != RESP_REQUEST)
         return RESP_INVALID;
