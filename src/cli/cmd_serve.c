@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/data_flags.h"
+#include "cli/progress.h"
 #include "core/number.h"
 #include "pack/format.h"
 #include "server/server.h"
@@ -39,6 +40,18 @@ static void print_start(struct server *server, const struct config *config)
     printf("stop with SIGINT or SIGTERM; SIGHUP loads a new version of the file\n");
 }
 
+/* The bar, wiped away when a phase is done, so that log lines stand on lines of their own. */
+static bool show_loading(void *context, const char *phase, uint64_t done, uint64_t total)
+{
+    struct progress *progress = context;
+    if (done >= total) {
+        progress_close(progress);
+        progress_open(progress, progress->os, NULL);
+        return true;
+    }
+    return progress_update(progress, phase, done, total);
+}
+
 static int run(struct cli_call *call)
 {
     struct config *config = call->target;
@@ -49,7 +62,13 @@ static int run(struct cli_call *call)
         cli_error(call->command->name, error.text);
         return status == TARN_INVALID ? CLI_USAGE : CLI_FAILED;
     }
-    status = server_open(call->os, config, call->words[0], &server, &error);
+    /* The server watches for signals itself, and logs while nobody looks at a terminal. */
+    struct progress progress;
+    progress_open(&progress, call->os, NULL);
+    bool shown = progress.fd >= 0;
+    status = server_open(call->os, config, call->words[0], shown ? show_loading : NULL, &progress,
+                         &server, &error);
+    progress_close(&progress);
     if (status != TARN_OK)
         return cli_fail(call, NULL, &error);
     print_start(server, config);

@@ -156,6 +156,8 @@ static int scan(struct builder *b, struct tarn_error *error)
 {
     splitter_init(&b->splitter, b->source, &b->index->format, b->checksums, b->sync);
     parallel_run(b->options->threads, scan_thread, b);
+    if (atomic_load(&b->status) == TARN_OK)
+        progress(b, 0, "reading", b->source->size, b->source->size);
     bool bad_record = b->splitter.bad_record || atomic_load(&b->bad_record);
     splitter_done(&b->splitter);
     int status = atomic_load(&b->status);
@@ -352,6 +354,8 @@ static int solve(struct builder *b, struct tarn_error *error)
     if (b->solved == NULL)
         return error_set(error, TARN_NOMEM, "%s: out of memory while indexing", b->source->path);
     parallel_run(b->options->threads, solve_thread, b);
+    if (atomic_load(&b->status) == TARN_OK)
+        progress(b, 0, "solving", b->unit_count, b->unit_count);
     int status = atomic_load(&b->status);
     if (status != TARN_OK && error != NULL)
         *error = b->error;

@@ -76,19 +76,27 @@ static void check_descriptors(const struct server *server)
                   (unsigned long long)limit, (unsigned long long)wanted);
 }
 
-struct progress {
-    const struct os *os;
+/* The first loading of the data. */
+struct loading {
+    struct server *server;
+    tarn_progress shown; /* NULL: log a line now and then */
+    void *shown_context;
     uint64_t logged_ns;
 };
 
-/* A line now and then while the data is indexed or loaded for long. */
-static bool log_progress(void *context, const char *phase, uint64_t done, uint64_t total)
+/* Show how far it is; a signal to stop cancels. */
+static bool on_loading(void *context, const char *phase, uint64_t done, uint64_t total)
 {
-    struct progress *progress = context;
-    uint64_t now = progress->os->monotonic_ns(progress->os);
-    if (now - progress->logged_ns < PROGRESS_NS)
+    struct loading *loading = context;
+    int signal = loop_signals_read(loading->server->signals_fd);
+    if (signal == SIGTERM || signal == SIGINT)
+        return false;
+    if (loading->shown != NULL)
+        return loading->shown(loading->shown_context, phase, done, total);
+    uint64_t now = loading->server->os->monotonic_ns(loading->server->os);
+    if (now - loading->logged_ns < PROGRESS_NS)
         return true;
-    progress->logged_ns = now;
+    loading->logged_ns = now;
     log_event(LOG_INFO, "store", "loading", "phase=%s percent=%llu", phase,
               (unsigned long long)(total > 0 ? (unsigned __int128)done * 100 / total : 0));
     return true;
@@ -100,12 +108,14 @@ static void log_notice(void *context, const char *text)
     log_event(LOG_INFO, "store", "notice", "text=\"%s\"", text);
 }
 
-static int open_store(struct server *server, struct tarn_error *error)
+static int open_store(struct server *server, tarn_progress progress, void *progress_context,
+                      struct tarn_error *error)
 {
-    struct progress progress = {server->os, server->os->monotonic_ns(server->os)};
+    struct loading loading = {server, progress, progress_context,
+                              server->os->monotonic_ns(server->os)};
     struct tarn_options options = config_store_options(server->config, server->data_path);
-    options.progress = log_progress;
-    options.progress_context = &progress;
+    options.progress = on_loading;
+    options.progress_context = &loading;
     options.notice = log_notice;
     int status = store_open(server->os, &options, &server->store, error);
     if (status != TARN_OK)
@@ -172,7 +182,8 @@ static int open_http(struct server *server, struct tarn_error *error)
 }
 
 int server_open(const struct os *os, struct config *config, const char *data_path,
-                struct server **ret_server, struct tarn_error *error)
+                tarn_progress progress, void *progress_context, struct server **ret_server,
+                struct tarn_error *error)
 {
     tune_allocator();
     struct server *server = calloc(1, sizeof *server);
@@ -204,7 +215,7 @@ int server_open(const struct os *os, struct config *config, const char *data_pat
     }
     check_descriptors(server);
     if ((status = open_network(server, error)) != TARN_OK ||
-        (status = open_store(server, error)) != TARN_OK ||
+        (status = open_store(server, progress, progress_context, error)) != TARN_OK ||
         (status = open_http(server, error)) != TARN_OK)
         goto fail;
     *ret_server = server;

@@ -19,8 +19,11 @@
 
 struct server;
 
-/* data_path: the immutable data file. config: borrowed, must outlive the server. */
+/* data_path: the immutable data file. config: borrowed, must outlive the server. progress: called
+ * while the data are loaded and indexed; NULL: a line is logged now and then. SIGTERM or SIGINT
+ * during that time: CANCELLED. */
 TARN_MUST int server_open(const struct os *os, struct config *config, const char *data_path,
+                          tarn_progress progress, void *progress_context,
                           struct server **ret_server, struct tarn_error *error);
 /* Serve until told to stop: SIGTERM/SIGINT stop, SIGHUP reloads. */
 TARN_MUST int server_run(struct server *server, struct tarn_error *error);

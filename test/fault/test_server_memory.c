@@ -18,7 +18,8 @@ static void test_open(void **state)
         world_prepare(&world, "", 0);
         size_t files = scratch_fd_count();
         fault_malloc_arm(nth, false);
-        int status = server_open(&world.os, &world.config, world.path, &world.server, &error);
+        int status =
+            server_open(&world.os, &world.config, world.path, NULL, NULL, &world.server, &error);
         failed = fault_malloc_disarm();
         if (status == TARN_OK) {
             server_close(world.server);

@@ -82,8 +82,9 @@ static inline void world_open(struct world *world, const char *password, uint64_
 {
     struct tarn_error error;
     world_prepare(world, password, output_limit);
-    assert_int_equal(server_open(&world->os, &world->config, world->path, &world->server, &error),
-                     TARN_OK);
+    assert_int_equal(
+        server_open(&world->os, &world->config, world->path, NULL, NULL, &world->server, &error),
+        TARN_OK);
     world->w = world->server->workers[0];
     assert_int_equal(tarn_session_open(world->server->store, &world->w->session, &error), TARN_OK);
     world->w->now_ns = 1000000000000;
@@ -191,6 +192,8 @@ static inline void turn(struct world *world, struct peer *peers, size_t count)
             connection_on_event(c, (readable ? EPOLLIN : 0) | (writable ? EPOLLOUT : 0));
     }
     run_finish(world->w, NULL);
+    assert_int_equal(world->w->run.count, 0);
+    assert_int_equal(world->w->input_used, 0); /* the shared input is free again */
     world->w->now_ns += 1000;
 }
 
