@@ -11,7 +11,7 @@
 #include "lib/guard.h"
 #include "resp/parse.h"
 
-#define TRANSCRIPT_ARGS 3 /* few, so that the parser's own storage is used as well */
+#define TRANSCRIPT_ARGS 10 /* few, so that the parser's own storage is used as well */
 
 struct transcript {
     struct resp_parser *parser;

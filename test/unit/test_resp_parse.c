@@ -128,6 +128,10 @@ static void test_errors(void **state)
     CHECK(&usual, "*99999999999999999999\r\n", ERROR("invalid multibulk length"));
     CHECK(&usual, "*18446744073709551617\r\n", ERROR("invalid multibulk length"));
     CHECK(&usual, "*1\rx", ERROR("invalid multibulk length"));
+    CHECK(&usual,
+          "*:\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne\r\n$1\r\nf\r\n$1\r\ng\r\n"
+          "$1\r\nh\r\n$1\r\ni\r\n$1\r\nj\r\n",
+          ERROR("invalid multibulk length"));
     CHECK(&usual, "*1\r\n$a\r\n", ERROR("invalid bulk length"));
     CHECK(&usual, "*1\r\n$-1\r\n", ERROR("invalid bulk length"));
     CHECK(&usual, "*1\r\n$\r\n", ERROR("invalid bulk length"));
@@ -199,6 +203,11 @@ static void test_inline_limit(void **state)
     limits.inline_bytes_max = 6;
     CHECK(&limits, "GET ab\n", "request \"GET\" \"ab\"\n");
     CHECK(&limits, "GET abc\n", ERROR("too big inline request"));
+    limits.inline_bytes_max = 4; /* and lines that carry a length */
+    CHECK(&limits, "*100\r\n", "");
+    CHECK(&limits, "*1000\r\n", ERROR("too big mbulk count string"));
+    CHECK(&limits, "*1\r\n$100\r\n", "");
+    CHECK(&limits, "*1\r\n$1000\r\n", ERROR("too big bulk count string"));
 }
 
 static void test_request_limit(void **state)

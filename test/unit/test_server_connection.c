@@ -242,6 +242,15 @@ static void test_reads_late_or_never(void **state)
     world.w->now_ns += OUTPUT_STALL_NS + 1;
     connection_on_tick(find(&world, &never));
     assert_null(find(&world, &never));
+    /* a little now and then is enough not to be cut; asking on without reading lifts the hold */
+    for (int i = 0; i < 3; i++) {
+        world.send_budget = 10;
+        turn(&world, &late, 1);
+        world.w->now_ns += OUTPUT_STALL_NS - OUTPUT_PATIENCE_NS;
+        connection_on_tick(find(&world, &late));
+    }
+    assert_true(find(&world, &late)->insistent);
+    assert_false(find(&world, &late)->held);
     world.send_budget = SIZE_MAX;
     size_t each = strlen("$20480\r\n\r\n+PONG\r\n") + BIG_BYTES;
     for (int round = 0; late.received.size < 300 * each; round++) {
@@ -251,6 +260,7 @@ static void test_reads_late_or_never(void **state)
     }
     assert_int_equal(late.received.size, 300 * each);
     assert_false(find(&world, &late)->held);
+    assert_false(find(&world, &late)->insistent);
     assert_null(find(&world, &late)->busy_link);
     peer_close(&late);
     peer_close(&never);
