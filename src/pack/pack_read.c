@@ -65,7 +65,8 @@ static inline bool match(const struct pack *pack, uint64_t location, struct tarn
     return true;
 }
 
-/* Keys with equal hashes are not in the static function but in a sorted list. */
+/* Keys with equal hashes are not in the static function but in a sorted list. It is asked first:
+ * for them the function answers any location, so also that of a repetition that does not count. */
 static bool match_exception(const struct pack *pack, uint64_t hash, struct tarn_bytes key,
                             struct tarn_bytes *ret_value)
 {
@@ -107,6 +108,7 @@ static size_t get_batch(const struct pack *pack, const struct tarn_bytes *keys, 
     uint64_t hashes[PACK_BATCH], locations[PACK_BATCH];
     struct ribbon_probe probes[PACK_BATCH];
     const struct index *index = pack->index;
+    ASSERT(count >= 1 && count <= PACK_BATCH);
     for (size_t i = 0; i < count; i++)
         hashes[i] = index_hash(index, keys[i]);
     ribbon_probes_init(&index->ribbon, hashes, count, probes);
@@ -116,9 +118,9 @@ static size_t get_batch(const struct pack *pack, const struct tarn_bytes *keys, 
 
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
-        if (match(pack, locations[i], keys[i], &ret_values[i]) ||
-            (index->exception_count > 0 &&
-             match_exception(pack, hashes[i], keys[i], &ret_values[i])))
+        if ((index->exception_count > 0 &&
+             match_exception(pack, hashes[i], keys[i], &ret_values[i])) ||
+            match(pack, locations[i], keys[i], &ret_values[i]))
             found++;
         else
             ret_values[i] = (struct tarn_bytes){NULL, 0};
@@ -144,9 +146,9 @@ int pack_get(const struct pack *pack, struct tarn_bytes key, struct tarn_bytes *
     uint64_t hash = index_hash(index, key);
     uint64_t location = ribbon_query(&index->ribbon, hash);
     prefetch_record(pack, location);
-    if (match(pack, location, key, ret_value))
-        return TARN_OK;
     if (index->exception_count > 0 && match_exception(pack, hash, key, ret_value))
+        return TARN_OK;
+    if (match(pack, location, key, ret_value))
         return TARN_OK;
     return TARN_NOTFOUND;
 }
