@@ -2,8 +2,9 @@
  *
  * The file's blocks were compared with the index's checksums when the pack was opened; what is left
  * is whether index and records agree: walking the data from the first byte, each record must parse,
- * be known as a record start, and be found under its key (or another record of that key be), and
- * the counts must be the index's. One thread. */
+ * be known as a record start, and be found under its key (or, of a repeated key, the record that
+ * counts: a later one under LAST, an earlier one else), and the counts must be the index's. One
+ * thread. */
 #include <inttypes.h>
 
 #include "pack/pack.h"
@@ -36,6 +37,9 @@ static int check_record(struct walk *w, struct record *ret_record, struct tarn_e
         w->live++;
     else if (pack->index->duplicates == 0)
         return bad(w, error, "its key leads to another record");
+    else if (((const char *)value.data < (const char *)ret_record->value.data) ==
+             (pack->index->duplicates_policy == TARN_DUPLICATES_LAST))
+        return bad(w, error, "its key leads to a repetition that does not count");
     return TARN_OK;
 }
 
