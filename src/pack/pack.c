@@ -9,6 +9,7 @@
 #include "pack/pack.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -21,6 +22,9 @@
 
 /* Beyond this the processor's own streaming prefetch has taken over. */
 #define PREFETCH_BYTES_MAX 256
+
+/* More than this brings nothing: a partition or a block is the smallest piece of work. */
+#define THREADS_MAX 256
 
 /* One pack_open() under way. */
 struct opening {
@@ -55,6 +59,24 @@ char *pack_index_path(const struct tarn_options *options)
     if (path != NULL)
         snprintf(path, size, "%s%s", options->path, INDEX_SUFFIX);
     return path;
+}
+
+/* Publishing the index must not replace the data. */
+static int check_index_path(const struct os *os, const struct tarn_options *options,
+                            const struct os_file_info *data, struct tarn_error *error)
+{
+    struct os_file_info info;
+    int fd;
+    if (options->index_path == NULL ||
+        os->open(os, options->index_path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd) != 0)
+        return TARN_OK; /* if it is there and cannot be opened, reading it will say so */
+    int result = os->file_info(os, fd, &info);
+    os->close(os, fd);
+    if (result == 0 && info.device == data->device && info.inode == data->inode)
+        return error_set(error, TARN_INVALID,
+                         "%s: the index cannot be kept in the data file; name another file",
+                         options->index_path);
+    return TARN_OK;
 }
 
 /* --- loading --- */
@@ -118,7 +140,8 @@ static void load_thread(void *context, unsigned thread)
 
 static unsigned thread_count(const struct tarn_options *options)
 {
-    return options->threads ? options->threads : os_core_count();
+    unsigned threads = options->threads ? options->threads : os_core_count();
+    return threads < THREADS_MAX ? threads : THREADS_MAX;
 }
 
 /* Data that differ from the index make the index the one to distrust: it is dropped. */
@@ -283,6 +306,8 @@ static int open_steps(struct opening *o, const char *index_path, bool require_in
 {
     int status = check_cap(o, 0, error);
     if (status == TARN_OK)
+        status = check_index_path(o->os, o->options, &o->info, error);
+    if (status == TARN_OK)
         status = load_index(o, index_path, require_index, error);
     if (status == TARN_OK)
         status = load_data(o, require_index, error);
@@ -365,6 +390,9 @@ int pack_index_build(const struct os *os, const struct tarn_options *options,
         status = error_set(error, TARN_NOMEM, "%s: out of memory", options->path);
         goto done;
     }
+    status = check_index_path(os, options, &info, error);
+    if (status != TARN_OK)
+        goto done;
     struct source source = {.os = os, .path = options->path, .fd = fd, .size = info.size};
     status = build_index(options, &source, info.mtime_ns, &index, &report, error);
     if (status == TARN_OK)

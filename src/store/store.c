@@ -50,6 +50,9 @@ static int check_options(const struct tarn_options *options, struct tarn_error *
 {
     if (options == NULL || options->path == NULL || options->path[0] == 0)
         return error_set(error, TARN_INVALID, "no data file given (options.path)");
+    if ((unsigned)options->duplicates > TARN_DUPLICATES_ERROR)
+        return error_set(error, TARN_INVALID, "%s: no such policy for duplicates: %d",
+                         options->path, (int)options->duplicates);
     return TARN_OK;
 }
 
