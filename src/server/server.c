@@ -22,10 +22,11 @@
 #include "server/log.h"
 #include "store/store.h"
 
-#define WORKER_STACK_BYTES (256u << 10)
-#define SAMPLE_MS          1000 /* of ops_per_second */
-#define DESCRIPTORS_SPARE  64   /* listeners, logs, libraries */
-#define PROGRESS_NS        2000000000ull
+#define WORKER_STACK_BYTES     (256u << 10)
+#define SAMPLE_MS              1000 /* of ops_per_second */
+#define DESCRIPTORS_SPARE      32   /* log, signals, data and index files, HTTP, libraries */
+#define DESCRIPTORS_PER_WORKER 8    /* event loop, listeners, clients being refused */
+#define PROGRESS_NS            2000000000ull
 
 /* --- opening ------------------------------------------------------------------------------ */
 
@@ -66,14 +67,25 @@ static int make_run_id(struct server *server, struct tarn_error *error)
     return TARN_OK;
 }
 
-static void check_descriptors(const struct server *server)
+static void set_hot(_Atomic uint64_t *setting, uint64_t value)
 {
-    uint64_t wanted = server->config->max_connections + DESCRIPTORS_SPARE;
-    uint64_t limit = socket_raise_limit(wanted);
-    if (limit < wanted)
-        log_event(LOG_WARNING, "server", "descriptors",
-                  "limit=%llu wanted=%llu advice=\"raise it (ulimit -n) or lower max-connections\"",
-                  (unsigned long long)limit, (unsigned long long)wanted);
+    atomic_store_explicit(setting, value, memory_order_relaxed);
+}
+
+/* Make room for max-connections descriptors, or take fewer connections: a client over the number
+ * can be told so, one for whom there is no descriptor hardly. */
+static void check_descriptors(struct server *server)
+{
+    struct config *config = server->config;
+    uint64_t spare = DESCRIPTORS_SPARE + DESCRIPTORS_PER_WORKER * server->workers_count;
+    uint64_t limit = socket_raise_limit(config->max_connections + spare);
+    if (limit >= config->max_connections + spare)
+        return;
+    config->max_connections = limit > spare ? limit - spare : 1;
+    set_hot(&server->hot.max_connections, config->max_connections);
+    log_event(LOG_WARNING, "server", "descriptors",
+              "limit=%llu max-connections=%llu advice=\"raise the limit (ulimit -n) for more\"",
+              (unsigned long long)limit, (unsigned long long)config->max_connections);
 }
 
 /* The first loading of the data. */
@@ -213,9 +225,10 @@ int server_open(const struct os *os, struct config *config, const char *data_pat
         status = os_error(error, status, "start", "an event loop");
         goto fail;
     }
+    if ((status = open_network(server, error)) != TARN_OK)
+        goto fail;
     check_descriptors(server);
-    if ((status = open_network(server, error)) != TARN_OK ||
-        (status = open_store(server, progress, progress_context, error)) != TARN_OK ||
+    if ((status = open_store(server, progress, progress_context, error)) != TARN_OK ||
         (status = open_http(server, error)) != TARN_OK)
         goto fail;
     *ret_server = server;
@@ -415,11 +428,6 @@ void server_config_lock(struct server *server)
 void server_config_unlock(struct server *server)
 {
     pthread_mutex_unlock(&server->config_lock);
-}
-
-static void set_hot(_Atomic uint64_t *setting, uint64_t value)
-{
-    atomic_store_explicit(setting, value, memory_order_relaxed);
 }
 
 void server_config_changed(struct server *server)

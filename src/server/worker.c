@@ -23,7 +23,8 @@
 #include "server/connection.h"
 #include "server/log.h"
 
-#define ACCEPTS_MAX       64 /* per listener and turn */
+#define ACCEPTS_MAX       64             /* per listener and turn */
+#define ACCEPT_LOG_NS     60000000000ull /* at most one line a minute */
 #define OUTPUT_KEPT_BYTES (128u << 10)
 #define SWEEP_NS_MIN      1000000000ull
 #define SWEEP_NS_MAX      10000000000ull
@@ -221,7 +222,11 @@ static void accept_clients(struct worker *w, struct listener *listener)
             /* fall through */
         case -ENOBUFS:
         case -ENOMEM:
-            log_event(LOG_WARNING, "server", "accept-failed", "reason=\"%s\"", strerror(-status));
+            if (w->accept_log_ns == 0 || w->now_ns - w->accept_log_ns > ACCEPT_LOG_NS) {
+                w->accept_log_ns = w->now_ns;
+                log_event(LOG_WARNING, "server", "accept-failed", "reason=\"%s\"",
+                          strerror(-status));
+            }
             rest(w, listener);
             return;
         default:

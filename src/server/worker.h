@@ -81,6 +81,7 @@ struct worker {
     uint64_t tick_ns;        /* when to look at `busy` and paused listeners again; 0: never */
     uint64_t sweep_ns;       /* when to look for idle clients again */
     uint64_t attack_log_ns;  /* when a cross-protocol attack was last logged */
+    uint64_t accept_log_ns;  /* when it was last logged that accepting fails */
     struct connection *busy; /* those with unsent, held or lingering bytes */
     struct stats stats;
     _Atomic uint64_t buffers_bytes;
