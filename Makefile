@@ -86,7 +86,7 @@ LDFLAGS  += $(MODE) -pthread -Wl,-z,relro -Wl,-z,now -Wl,--as-needed
 # Test programs link the archives' machine code as it is: LTO once per program takes too long, and
 # -O3 of the tests themselves too, besides making gcc warn of what cannot happen.
 LDFLAGS_TEST := $(filter-out -flto=auto -O3,$(LDFLAGS)) $(if $(LTO),-fno-lto)
-CFLAGS_TEST  := $(filter-out -flto=auto -ffat-lto-objects -O3,$(CFLAGS)) $(if $(LTO),-O1)
+CFLAGS_TEST  := $(filter-out -flto=auto -ffat-lto-objects -O3 -Wnull-dereference,$(CFLAGS)) $(if $(LTO),-O1)
 LIBS     := -lurcu-qsbr -lm
 LIBS_SERVER := -lmicrohttpd -ljansson
 

@@ -5,8 +5,8 @@
  * leaks its sockets or threads (sanitizers). */
 #include <signal.h>
 
-#include "lib/test.h"
 #include "lib/server_world.h"
+#include "lib/test.h"
 
 struct seen {
     unsigned calls;
