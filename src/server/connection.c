@@ -372,8 +372,14 @@ static void watch(struct connection *c)
 void connection_end_turn(struct connection *c)
 {
     struct worker *w = c->client.worker;
-    if (c->state != CONNECTION_DEAD)
-        connection_send(c);
+    for (;;) {
+        bool was_held = c->held;
+        if (c->state != CONNECTION_DEAD)
+            connection_send(c);
+        if (!was_held || c->held || c->parked || c->state != CONNECTION_OPEN)
+            break;
+        resume(c); /* the client has read meanwhile: no event will tell */
+    }
     if (c->state == CONNECTION_OPEN && atomic_load_explicit(&c->kill, memory_order_relaxed))
         c->state = CONNECTION_CLOSING;
     if (c->state != CONNECTION_OPEN)

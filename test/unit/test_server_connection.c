@@ -267,6 +267,53 @@ static void test_reads_late_or_never(void **state)
     world_close(&world);
 }
 
+/* A socket that takes nothing until a connection is held, and then, in the same turn, everything.
+ * send_piece counts what it took. */
+static int send_when_held(const struct os *os, int fd, const struct iovec *parts, int count,
+                          size_t *ret_size)
+{
+    struct world *world = os->context;
+    (void)fd;
+    if (world->send_budget == 0 && output_unsent(world->w->clients->out) <= OUTPUT_PAUSE_BYTES)
+        return -EAGAIN;
+    if (world->send_budget == 0) {
+        world->send_budget = 1; /* this call holds the connection, the next takes all */
+        return -EAGAIN;
+    }
+    *ret_size = 0;
+    for (int i = 0; i < count; i++)
+        *ret_size += parts[i].iov_len;
+    world->send_piece += *ret_size;
+    if (*ret_size == output_unsent(world->w->clients->out))
+        world->send_budget = 0;
+    return 0;
+}
+
+/* Held in the middle of a turn, all read before its end: the requests that were held back are not
+ * forgotten, though no event will come for them. */
+static void test_reads_within_the_turn(void **state)
+{
+    (void)state;
+    struct world world;
+    struct peer p;
+    world_open(&world, "", 0);
+    peer_open(&world, &p);
+    for (int i = 0; i < 300; i++)
+        buffer_append_text(&p.to_send, "GET big\r\nPING\r\n");
+    peer_send(&p, SIZE_MAX);
+    world.os.send = send_when_held;
+    world.send_budget = world.send_piece = 0;
+    turn(&world, &p, 1);
+    const struct connection *c = find(&world, &p);
+    assert_true(world.send_piece > OUTPUT_PAUSE_BYTES);
+    assert_true(c->input.size == 0 || c->output != NULL);
+    world.send_budget = SIZE_MAX; /* the tail, which was too little to be held */
+    connection_on_event(find(&world, &p), EPOLLOUT);
+    assert_int_equal(world.send_piece, 300 * (strlen("$20480\r\n\r\n+PONG\r\n") + BIG_BYTES));
+    peer_close(&p);
+    world_close(&world);
+}
+
 static void test_before_authentication(void **state)
 {
     (void)state;
@@ -479,6 +526,7 @@ int main(void)
         cmocka_unit_test(test_shared_with_trouble),
         cmocka_unit_test(test_never_reads),
         cmocka_unit_test(test_reads_late_or_never),
+        cmocka_unit_test(test_reads_within_the_turn),
         cmocka_unit_test(test_before_authentication),
         cmocka_unit_test(test_attack),
         cmocka_unit_test(test_large_request),
