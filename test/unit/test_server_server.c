@@ -5,8 +5,9 @@
  * leaks its sockets or threads (sanitizers). */
 #include <signal.h>
 
-#include "lib/server_world.h"
 #include "lib/test.h"
+
+#include "lib/server_world.h"
 
 struct seen {
     unsigned calls;
