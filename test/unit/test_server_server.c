@@ -1,5 +1,4 @@
-/* Goal: while the data are loaded, progress is reported and a signal to stop is heeded; a reload
- * replaces what is served.
+/* Goal: while the data are loaded, progress is reported and a signal to stop is heeded.
  * Method: a server over a small file, opened with a progress function, and with a SIGTERM pending.
  * Trips on: progress not handed on; signals looked at only after loading; a cancelled opening that
  * leaks its sockets or threads (sanitizers). */
