@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Make the seeds of fuzz_index in corpus/index/: small data files in every format, each with the
+index that the program builds for it, in the layout that test/fuzz/fuzz_index.c describes.
+
+    make_index_seeds.py TARN        TARN: path of the program
+
+Run it again after a change of the index's format."""
+
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+FLAGS = {"counts": 1 | 2 | 4, "sums": 2 | 4, "none": 0}
+
+
+def varint(n):
+    out = b""
+    while n >= 0x80:
+        out += bytes([n & 0x7F | 0x80])
+        n >>= 7
+    return out + bytes([n])
+
+
+FORMATS = {
+    "text": (["--format", "text"], None),
+    "comma": (["--format", "text", "--separator", ","], None),
+    "u16": (["--format", "binary", "--size-type", "u16"], lambda n: struct.pack("<H", n)),
+    "u32": (["--format", "binary", "--size-type", "u32"], lambda n: struct.pack("<I", n)),
+    "u64be": (["--format", "binary", "--size-type", "u64", "--big-endian"],
+              lambda n: struct.pack(">Q", n)),
+    "varint": (["--format", "binary", "--size-type", "varint"], varint),
+}
+
+SETS = {
+    "empty": [],
+    "one": [(b"key", b"value")],
+    "ten": [(b"k%d" % i, b"v" * i * 9) for i in range(10)],
+    "twice": [(b"same", b"%d" % i) for i in range(5)] + [(b"", b""), (b"last", b"x" * 300)],
+}
+
+
+def encode(name, size_of, records):
+    if size_of is None:
+        separator = b"," if name == "comma" else b" "
+        return b"".join(k + separator + v + b"\n" for k, v in records)
+    return b"".join(size_of(len(k)) + k + size_of(len(v)) + v for k, v in records)
+
+
+def main():
+    program = sys.argv[1]
+    out = os.path.join(os.path.dirname(os.path.abspath(__file__)), "index")
+    os.makedirs(out, exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        for format_name, (options, size_of) in FORMATS.items():
+            for set_name, records in SETS.items():
+                data = encode(format_name, size_of, records)
+                path = os.path.join(directory, format_name + "-" + set_name)
+                with open(path, "wb") as f:
+                    f.write(data)
+                subprocess.run([program, "index", *options, path], check=True,
+                               stdout=subprocess.DEVNULL)
+                with open(path + ".tarnidx", "rb") as f:
+                    index = f.read()
+                flag_names = list(FLAGS) if set_name == "ten" else ["sums"]
+                for flag_name in flag_names:
+                    seed = bytes([FLAGS[flag_name]]) + struct.pack("<H", len(data)) + data + index
+                    name = "%s-%s-%s" % (format_name, set_name, flag_name)
+                    with open(os.path.join(out, name), "wb") as f:
+                        f.write(seed)
+
+
+main()
