@@ -286,6 +286,7 @@ static int ensure_index(struct opening *o, const char *path, struct tarn_error *
 
 /* --- all --- */
 
+/* index_size 0: not known yet. */
 static int check_cap(const struct opening *o, uint64_t index_size, struct tarn_error *error)
 {
     uint64_t cap = o->options->memory_bytes_max, needed;
@@ -293,12 +294,14 @@ static int check_cap(const struct opening *o, uint64_t index_size, struct tarn_e
         return TARN_OK;
     if (!__builtin_add_overflow(o->info.size, index_size, &needed) && needed <= cap)
         return TARN_OK;
-    char data[32], index[32], limit[32];
+    char data[32], index[48] = "", limit[32], size[32];
+    if (index_size > 0)
+        snprintf(index, sizeof index, " and the index %s", number_format_size(index_size, size));
     return error_set(error, TARN_TOOBIG,
-                     "%s: does not fit in memory: data %s + index %s, but the cap is %s; raise "
+                     "%s: does not fit in memory: the data need %s%s, but the cap is %s; raise "
                      "--memory",
-                     o->options->path, number_format_size(o->info.size, data),
-                     number_format_size(index_size, index), number_format_size(cap, limit));
+                     o->options->path, number_format_size(o->info.size, data), index,
+                     number_format_size(cap, limit));
 }
 
 static int open_steps(struct opening *o, const char *index_path, bool require_index,

@@ -39,7 +39,8 @@ static const struct option rows[] = {
     {"threads", OPTION_UINT, FIELD(threads), "0", "N",
      "Threads that serve, and that index and load; 0 is one per core", 0, 1024},
     {"memory", OPTION_SIZE, FIELD(memory_bytes), "0", "SIZE",
-     "Most memory for data, index and buffers together; 0 is no cap"},
+     "Most memory for data, index and buffers together; during a reload each of the two "
+     "versions may take this much; 0 is no cap"},
     {"password", OPTION_SECRET, FIELD(password), NULL, "TEXT",
      "Password that clients must give; a flag can be seen by other users, a file cannot",
      .flags = OPTION_LIVE},
