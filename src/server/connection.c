@@ -385,7 +385,9 @@ void connection_end_turn(struct connection *c)
     if (c->state != CONNECTION_OPEN)
         c->parked = false;
     if (output_unsent(c->out) == 0 && c->state != CONNECTION_DEAD && !c->held && !c->parked) {
-        if (c->input_ended || (c->state == CONNECTION_CLOSING && w->stopping)) {
+        uint64_t active_ns = atomic_load_explicit(&c->active_ns, memory_order_relaxed);
+        bool quiet = w->stopping && w->now_ns - active_ns > LINGER_NS;
+        if (c->input_ended || (c->state == CONNECTION_CLOSING && quiet)) {
             c->state = CONNECTION_DEAD;
         } else if (c->state == CONNECTION_CLOSING) {
             socket_finish_sending(c->fd);
@@ -431,7 +433,7 @@ void connection_on_tick(struct connection *c)
 {
     uint64_t still_ns = c->client.worker->now_ns - c->progress_ns;
     if (c->state == CONNECTION_LINGERING) {
-        if (still_ns > LINGER_NS)
+        if (still_ns >= (c->client.worker->stopping ? TICK_NS : LINGER_NS))
             c->state = CONNECTION_DEAD;
     } else if (c->output != NULL && still_ns > OUTPUT_STALL_NS) {
         cut(c, "unsent replies not read");

@@ -435,6 +435,45 @@ static void test_half_closed(void **state)
     world_close(&world);
 }
 
+/* The server stops: what was received is answered, then FIN; a quiet client is closed at once. */
+static void test_stop(void **state)
+{
+    (void)state;
+    struct world world;
+    struct peer quiet, active, slow;
+    world_open(&world, "", 0);
+    peer_open(&world, &quiet);
+    world.w->now_ns += 10 * LINGER_NS;
+    peer_open(&world, &active);
+    peer_open(&world, &slow);
+    peer_say(&active, "GET k1\r\nPING\r\nGET k2\r\nGET k");
+    peer_say(&slow, "GET k3\r\n");
+    world.w->stopping = true;
+    connection_stop(find(&world, &quiet));
+    connection_stop(find(&world, &active));
+    world.send_budget = 5;
+    connection_stop(find(&world, &slow));
+    assert_null(find(&world, &quiet));
+    peer_receive(&quiet);
+    assert_true(quiet.ended);
+    expect(&active, "$7\r\nvalue-1\r\n+PONG\r\n$7\r\nvalue-2\r\n");
+    assert_true(active.ended);
+    peer_say(&active, "PING\r\n"); /* too late, and no reason for a reset */
+    turn(&world, &active, 1);
+    expect(&active, "");
+    world.w->now_ns += TICK_NS;
+    connection_on_tick(find(&world, &active));
+    assert_null(find(&world, &active));
+    world.send_budget = SIZE_MAX; /* unsent replies are waited for */
+    turn(&world, &slow, 1);
+    expect(&slow, "$7\r\nvalue-3\r\n");
+    assert_true(slow.ended);
+    peer_close(&quiet);
+    peer_close(&active);
+    peer_close(&slow);
+    world_close(&world);
+}
+
 static void test_kill_and_list(void **state)
 {
     (void)state;
@@ -532,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_large_request),
         cmocka_unit_test(test_reply_mode),
         cmocka_unit_test(test_half_closed),
+        cmocka_unit_test(test_stop),
         cmocka_unit_test(test_kill_and_list),
         cmocka_unit_test(test_counters),
     };
