@@ -192,12 +192,13 @@ struct solver {
     size_t gathered_capacity, sorted_capacity;
 };
 
+/* Room for the pairs; never NULL on success, even for none. */
 static bool reserve_pairs(struct ribbon_pair **pairs, size_t *capacity, size_t wanted)
 {
-    if (wanted <= *capacity)
+    if (*pairs != NULL && wanted <= *capacity)
         return true;
     free(*pairs);
-    *pairs = malloc(wanted * sizeof **pairs);
+    *pairs = malloc((wanted + 1) * sizeof **pairs);
     *capacity = *pairs ? wanted : 0;
     return *pairs != NULL;
 }
