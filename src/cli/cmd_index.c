@@ -12,8 +12,9 @@ static double per_second(uint64_t count, uint64_t us)
 }
 
 static void print_report(const struct tarn_options *options, const char *index_path,
-                         const struct tarn_index_report *report)
+                         const void *result)
 {
+    const struct tarn_index_report *report = result;
     char described[64], a[32], b[32];
     printf("%s: %s, %s\n", options->path, format_describe(&report->format, described),
            number_format_size(report->data_bytes, a));
@@ -29,39 +30,16 @@ static void print_report(const struct tarn_options *options, const char *index_p
            (double)report->read_us / 1e6, (double)report->solve_us / 1e6);
 }
 
+static int work(const struct os *os, const struct tarn_options *options, void *report,
+                struct tarn_error *error)
+{
+    return store_index_build(os, options, report, error);
+}
+
 static int run(struct cli_call *call)
 {
-    struct tarn_options options;
-    struct tarn_error error;
-    struct buffer index_path = {0};
-    if (data_flags_options(call, &options, &error) != TARN_OK) {
-        cli_error(call->command->name, error.text);
-        return CLI_USAGE;
-    }
-    if (!data_flags_index_path(&options, &index_path)) {
-        cli_error(call->command->name, "out of memory");
-        return CLI_FAILED;
-    }
     struct tarn_index_report report;
-    struct interrupt interrupt;
-    struct progress progress;
-    interrupt_open(&interrupt);
-    progress_open(&progress, call->os, &interrupt);
-    options.progress = progress_update;
-    options.progress_context = &progress;
-    int status = store_index_build(call->os, &options, &report, &error);
-    progress_close(&progress);
-    interrupt_close(&interrupt);
-
-    int exit_status;
-    if (status == TARN_OK) {
-        print_report(&options, (const char *)index_path.data, &report);
-        exit_status = cli_flush(call->command->name);
-    } else {
-        exit_status = cli_fail(call, &interrupt, &error);
-    }
-    buffer_done(&index_path);
-    return exit_status;
+    return data_flags_run(call, &(struct data_work){work, print_report}, &report);
 }
 
 static const char *const rows[] = {"format",       "size-type", "big-endian", "separator",

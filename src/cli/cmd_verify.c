@@ -6,8 +6,9 @@
 #include "store/store.h"
 
 static void print_report(const struct tarn_options *options, const char *index_path,
-                         const struct tarn_verify_report *report)
+                         const void *result)
 {
+    const struct tarn_verify_report *report = result;
     char a[32], b[32];
     printf("%s: %s, %s blocks with the right checksums\n", options->path,
            number_format_size(report->data_bytes, a), number_format_count(report->blocks, b));
@@ -27,44 +28,20 @@ static bool data_exists(const struct os *os, const char *path)
     return true;
 }
 
+static int work(const struct os *os, const struct tarn_options *options, void *report,
+                struct tarn_error *error)
+{
+    int status = store_verify(os, options, report, error);
+    if (status == TARN_MISSING && data_exists(os, options->path))
+        error_set(error, TARN_MISSING,
+                  "%s: there is no index to hold it against; run tarn index first", options->path);
+    return status;
+}
+
 static int run(struct cli_call *call)
 {
-    struct tarn_options options;
-    struct tarn_error error;
-    struct buffer index_path = {0};
-    if (data_flags_options(call, &options, &error) != TARN_OK) {
-        cli_error(call->command->name, error.text);
-        return CLI_USAGE;
-    }
-    if (!data_flags_index_path(&options, &index_path)) {
-        cli_error(call->command->name, "out of memory");
-        return CLI_FAILED;
-    }
     struct tarn_verify_report report;
-    struct interrupt interrupt;
-    struct progress progress;
-    interrupt_open(&interrupt);
-    progress_open(&progress, call->os, &interrupt);
-    options.progress = progress_update;
-    options.progress_context = &progress;
-    int status = store_verify(call->os, &options, &report, &error);
-    progress_close(&progress);
-    interrupt_close(&interrupt);
-
-    int exit_status;
-    if (status == TARN_MISSING && data_exists(call->os, options.path))
-        error_set(&error, TARN_MISSING,
-                  "%s: there is no index to hold it against; run tarn index "
-                  "first",
-                  options.path);
-    if (status == TARN_OK) {
-        print_report(&options, (const char *)index_path.data, &report);
-        exit_status = cli_flush(call->command->name);
-    } else {
-        exit_status = cli_fail(call, &interrupt, &error);
-    }
-    buffer_done(&index_path);
-    return exit_status;
+    return data_flags_run(call, &(struct data_work){work, print_report}, &report);
 }
 
 static const char *const rows[] = {"format", "size-type", "big-endian", "separator",
