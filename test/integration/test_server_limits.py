@@ -74,6 +74,33 @@ def test_over_max_connections(server, text_data):
         client.close()
 
 
+def test_few_descriptors(server, text_data):
+    """A low limit of open files lowers the number of clients: all of them are answered, the others
+    are told, none is left hanging."""
+    limit = 80
+    running = server(text_data, "--threads", 1, preexec=lambda: resource.setrlimit(
+        resource.RLIMIT_NOFILE, (limit, limit)))
+    clients = [socket.create_connection(("127.0.0.1", running.port), timeout=60)
+               for _ in range(2 * limit)]
+    try:
+        answers = []
+        for client in clients:
+            try:
+                client.sendall(b"PING\r\n")
+                answers.append(client.recv(100))
+            except ConnectionError:
+                answers.append(b"closed")  # refused, and our PING met a closed socket
+        served = answers.count(b"+PONG\r\n")
+        told = answers.count(b"-ERR max number of clients reached\r\n")
+        assert served >= limit // 4, answers
+        assert told > 0 and served + told + answers.count(b"closed") == len(clients), answers
+        assert running.file_count() <= limit
+    finally:
+        for client in clients:
+            client.close()
+    eventually(lambda: running.command("PING") == b"PONG", "there is room again")
+
+
 def test_closed_connections_leave_nothing(server, text_data):
     """Clients that vanish at any point of a request or reply leave no file open."""
     running = server(text_data)
