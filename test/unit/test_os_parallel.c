@@ -70,14 +70,12 @@ static void memory_is_out(void **context)
         assert_int_equal(calls.count[i], i == 0);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they need room themselves   \
-                                                                     */
-/* In a child, whose address space has no room for another stack. */
+/* In a child, whose address space has no room for another stack. The sanitizers need room there
+ * themselves. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static void threads_are_out(void **context)
 {
     (void)context;
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they need room themselves   \
-                                                                     */
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
