@@ -88,7 +88,7 @@ LDFLAGS  += $(MODE) -pthread -Wl,-z,relro -Wl,-z,now -Wl,--as-needed
 LDFLAGS_TEST := $(filter-out -flto=auto -O3,$(LDFLAGS)) $(if $(LTO),-fno-lto)
 CFLAGS_TEST  := $(filter-out -flto=auto -ffat-lto-objects -O3 -Wnull-dereference,$(CFLAGS)) $(if $(LTO),-O1)
 LIBS     := -lurcu-qsbr -lm
-LIBS_SERVER := -lmicrohttpd -ljansson
+LIBS_SERVER := -lmicrohttpd
 
 all: $(B)/tarn $(B)/libtarn.a $(B)/libtarn.so
 
