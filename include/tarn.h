@@ -17,8 +17,7 @@
  * belongs to the thread that opened it. tarn_reload() and tarn_stats_get() may be called from any.
  *
  * Values: every returned value or key points into the store and stays valid until the session
- * that got it calls tarn_quiescent(), tarn_offline() or tarn_session_close(). A thread with several
- * sessions is quiescent as a whole: either call on one of them ends the values of all.
+ * that got it calls tarn_quiescent(), tarn_offline() or tarn_session_close().
  *
  * Errors: fallible functions return TARN_OK or a negative code; a missing key is the positive
  * TARN_NOTFOUND. A `struct tarn_error *` parameter may be NULL; it is written on failure only.

@@ -53,13 +53,6 @@ uint64_t index_bytes(const struct index *index)
     return INDEX_HEADER_BYTES + index->body_bytes;
 }
 
-uint64_t index_bytes_estimate(uint64_t data_bytes, uint64_t records)
-{
-    unsigned bits = data_bytes > 1 ? 64 - (unsigned)__builtin_clzll(data_bytes - 1) : 1;
-    return INDEX_HEADER_BYTES + records * bits / 8 + records / 100 * bits / 8 +
-           data_bytes / SYNC_BLOCK_BYTES + 4096;
-}
-
 /* *at += count * size rounded up to 8; false on overflow. */
 static bool advance(uint64_t *at, uint64_t count, uint64_t size)
 {

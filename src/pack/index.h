@@ -56,9 +56,6 @@ static inline uint64_t index_keys(const struct index *index)
 /* Bytes the index takes in memory and on disk. */
 uint64_t index_bytes(const struct index *index);
 
-/* About how many bytes an index for these many records takes; for a cap, before it is built. */
-uint64_t index_bytes_estimate(uint64_t data_bytes, uint64_t records);
-
 /* Set every pointer from the counts and ribbon.bits, shard_count, groups_bytes; and the size of
  * the body. body may be NULL to learn body_bytes only. False if the counts overflow. */
 bool index_attach(struct index *index, void *body);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -401,6 +402,62 @@ static void second_reload_is_busy(void **context)
 }
 
 /* Trips on: the old version given up for a new one that cannot be served. */
+struct waiting {
+    struct tarn *store;
+    atomic_bool done;
+};
+
+static void *reload_and_tell(void *context)
+{
+    struct waiting *w = context;
+    int status = tarn_reload(w->store, NULL);
+    atomic_store(&w->done, true);
+    return (void *)(intptr_t)status;
+}
+
+/* Two sessions on one thread: what one has in view outlives the other's quiescent states. */
+static void sessions_of_one_thread(void **context)
+{
+    struct fixture *f = *context;
+    write_version(f, 1, KEYS);
+    struct waiting w = {.store = open_store(f)};
+    struct tarn_session *one, *other;
+    struct tarn_bytes value, ignored;
+    struct tarn_stats stats;
+    pthread_t thread;
+    void *status;
+    assert_int_equal(tarn_session_open(w.store, &one, NULL), TARN_OK);
+    assert_int_equal(tarn_session_open(w.store, &other, NULL), TARN_OK);
+    assert_int_equal(tarn_get(one, bytes_of("key-7"), &value), TARN_OK);
+    assert_int_equal(tarn_get(other, bytes_of("key-7"), &ignored), TARN_OK);
+    write_version(f, 2, KEYS);
+    assert_int_equal(pthread_create(&thread, NULL, reload_and_tell, &w), 0);
+    do { /* until it has swapped and waits for this thread */
+        sched_yield();
+        tarn_stats_get(w.store, &stats);
+    } while (stats.generation == 1);
+    for (unsigned i = 0; i < 1000; i++) {
+        tarn_quiescent(other);
+        assert_int_equal(tarn_get(other, bytes_of("key-7"), &ignored), TARN_OK);
+        assert_int_equal(version_of(ignored, 7), 2);
+        sched_yield();
+    }
+    tarn_offline(other);
+    tarn_online(other);
+    tarn_session_close(other);
+    assert_false(atomic_load(&w.done));
+    assert_int_equal(version_of(value, 7), 1);
+    assert_int_equal(tarn_get(one, bytes_of("key-7"), &value), TARN_OK);
+    assert_int_equal(version_of(value, 7), 1); /* one version between quiescent states */
+    tarn_quiescent(one);
+    assert_int_equal(pthread_join(thread, &status), 0);
+    assert_int_equal((intptr_t)status, TARN_OK);
+    assert_int_equal(tarn_get(one, bytes_of("key-7"), &value), TARN_OK);
+    assert_int_equal(version_of(value, 7), 2);
+    tarn_session_close(one);
+    tarn_close(w.store);
+}
+
 static void failed_reload_keeps_the_old(void **context)
 {
     struct fixture *f = *context;
@@ -622,6 +679,7 @@ int main(void)
         TEST(stats_under_reload),
         TEST(pins),
         TEST(second_reload_is_busy),
+        TEST(sessions_of_one_thread),
         TEST(failed_reload_keeps_the_old),
         TEST(file_goes_away),
         TEST(every_call_fails),
