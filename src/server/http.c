@@ -19,6 +19,7 @@
  * that connection is closed. */
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,6 +36,7 @@
 #define ACCEPT_BATCH_MAX    64
 #define ACCEPT_PAUSE_NS     (SECOND_NS / 10)
 #define LISTEN_BACKLOG      511
+#define CROWD_MIN           256      /* connections: 4 MB */
 #define MHD_CONNECTIONS_MAX 1000000u /* never reached: --max-connections is far lower */
 
 #define REFUSAL "{\"error\":\"too many connections are open\"}"
@@ -106,6 +108,8 @@ static void connection_started(struct http_thread *t, struct MHD_Connection *mhd
     if (c->next != NULL)
         c->next->previous = c;
     t->connections = c;
+    if (++t->connections_count > t->connections_peak)
+        t->connections_peak = t->connections_count;
     if (c->over_limit)
         t->rejecting_count++;
     else
@@ -124,6 +128,7 @@ static void connection_closed(struct http_thread *t, struct http_connection *c)
         t->connections = c->next;
     if (c->next != NULL)
         c->next->previous = c->previous;
+    t->connections_count--;
     if (c->over_limit)
         t->rejecting_count--;
     else
@@ -252,6 +257,16 @@ static int wait_ms(struct http_thread *t)
     return ms < 3600000 ? (int)ms : 3600000;
 }
 
+/* After a crowd has left: what it took lies scattered in the allocator, which gives back only what
+ * is at its ends by itself. */
+static void give_back(struct http_thread *t)
+{
+    if (t->connections_peak < CROWD_MIN || t->connections_count > t->connections_peak / 4)
+        return;
+    malloc_trim(0);
+    t->connections_peak = t->connections_count;
+}
+
 static void turn(struct http_thread *t)
 {
     struct loop_event events[LOOP_EVENTS_MAX];
@@ -283,6 +298,7 @@ static void turn(struct http_thread *t)
     MHD_run(t->daemon);
     if (t->deadline_next_ns <= t->now_ns || atomic_load(&t->http->closing))
         sweep(t);
+    give_back(t);
 }
 
 static bool finished(struct http_thread *t)

@@ -155,27 +155,16 @@ static struct tarn_bytes field(struct MHD_Connection *mhd, const char *name)
     return (struct tarn_bytes){value != NULL ? value : "", size};
 }
 
-/* Find a value; one too large to copy is pinned (*ret_pin, else NULL). The pin holds the version
- * of the moment: the second look-up makes sure that this is the version of the value. */
+/* Find a value; one too large to copy is pinned (*ret_pin, else NULL). Both look at the version the
+ * session sees until its next quiescent state. */
 static int find_value(struct http_thread *t, struct tarn_bytes key, struct tarn_bytes *ret_value,
                       struct tarn_pin **ret_pin)
 {
-    struct tarn_bytes value, again;
-    int status = tarn_get(t->session, key, &value);
+    int status = tarn_get(t->session, key, ret_value);
 
     *ret_pin = NULL;
-    while (status == TARN_OK && value.size > HTTP_COPY_BYTES_MAX) {
-        struct tarn_pin *pin = tarn_pin(t->session);
-        status = tarn_get(t->session, key, &again);
-        if (status == TARN_OK && again.data == value.data) {
-            *ret_pin = pin;
-            break;
-        }
-        tarn_unpin(pin);
-        value = again;
-    }
-    if (status == TARN_OK)
-        *ret_value = value;
+    if (status == TARN_OK && ret_value->size > HTTP_COPY_BYTES_MAX)
+        *ret_pin = tarn_pin(t->session);
     return status;
 }
 

@@ -71,12 +71,13 @@ struct http_thread {
     pthread_t thread;
     struct loop loop;
     struct MHD_Daemon *daemon;
-    struct tarn_session *session;        /* online while MHD runs */
-    struct http_connection *connections; /* doubly linked */
-    unsigned rejecting_count;            /* of them with over_limit */
-    bool adding_over_limit;              /* said to the callback of the connection being added */
-    bool listening;                      /* the listening sockets are in the loop... */
-    bool accept_paused;                  /* ... but not looked at until accept_again_ns */
+    struct tarn_session *session;                 /* online while MHD runs */
+    struct http_connection *connections;          /* doubly linked */
+    unsigned connections_count, connections_peak; /* now; most since memory was given back */
+    unsigned rejecting_count;                     /* of them with over_limit */
+    bool adding_over_limit; /* said to the callback of the connection being added */
+    bool listening;         /* the listening sockets are in the loop... */
+    bool accept_paused;     /* ... but not looked at until accept_again_ns */
     uint64_t accept_again_ns;
     uint64_t now_ns;           /* start of the present turn */
     uint64_t deadline_next_ns; /* no connection's deadline is earlier */

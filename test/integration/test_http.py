@@ -12,7 +12,7 @@ import urllib.parse
 import pytest
 
 import datasets
-from conftest import TIMEOUT, eventually
+from conftest import TIMEOUT, eventually, raise_file_limit, sanitized
 
 
 class Response:
@@ -970,6 +970,26 @@ def test_connections_are_counted_and_let_go(server, data_file):
         c.socket.close()
     eventually(lambda: open_connections(s) == 1, "closed connections are let go")
     eventually(lambda: s.file_count() == files, "their descriptors too")
+
+
+def test_memory_of_a_crowd_is_given_back(server, data_file):
+    assert raise_file_limit(2000)
+    s = server(data_file("text", [(b"a", b"1")]))
+    with Http(s.http_port) as http:
+        http.get("/kv/a")
+    before = s.memory_resident()
+    connections = [Http(s.http_port) for _ in range(1000)]
+    for c in connections:
+        assert c.get("/kv/a").body == b"1"
+    crowded = s.memory_resident()
+    if sanitized():  # they keep freed memory
+        for c in connections:
+            c.socket.close()
+        return
+    assert 8 << 20 < crowded - before < 32 << 20  # 16 KiB each and a little
+    for c in connections:
+        c.socket.close()
+    eventually(lambda: s.memory_resident() - before < (crowded - before) // 4, "memory given back")
 
 
 # --- reload and stop ---
