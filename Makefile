@@ -184,7 +184,8 @@ FUZZ_FLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra \
               -Wno-missing-field-initializers -fsanitize=address,undefined \
               -fno-sanitize-recover=all -MMD -MP
 FUZZ_OBJECTS := $(foreach l,$(FUZZ_LAYERS),\
-                  $(patsubst src/%.c,$(B)/fuzz/obj/%.o,$(wildcard src/$(l)/*.c)))
+                  $(patsubst src/%.c,$(B)/fuzz/obj/%.o,$(wildcard src/$(l)/*.c))) \
+                $(patsubst %,$(B)/fuzz/obj/server/%.o,escape http_mget http_request)
 FUZZ_TESTLIB := $(patsubst test/lib/%.c,$(B)/fuzz/testlib/%.o,$(wildcard test/lib/*.c))
 FUZZ_SECONDS ?= 600
 
