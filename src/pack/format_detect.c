@@ -26,6 +26,7 @@ enum {
     SCORE_BLOCKS = 40,      /* one u32 record, or two of u16, blocks */
     RECORDS_BLOCK_TEXT = 2, /* failing binary readings of fewer records do not block text */
     BLANKS_CREDIBLE = 16,   /* this many blanks, none in a key, is no chance (2^-16) */
+    LINES_CREDIBLE = 4,     /* this many lines, each with a separator, are meant as lines */
 };
 
 /* One reading of the prefix. */
@@ -247,6 +248,15 @@ static const struct reading *stronger_than_text(const struct reading *readings,
     return NULL;
 }
 
+/* Lines of text but for some NUL bytes, which a reading as varint takes without anything to speak
+ * for it: any bytes below 128 are sizes. Better no answer than that one. */
+static bool is_text_with_nuls(const struct reading *text, const struct reading *best)
+{
+    return text->outcome == FORMAT_OK && text->records >= LINES_CREDIBLE && best != NULL &&
+           best->format.size_type == TARN_SIZE_VARINT &&
+           best->score < SCORE_SAME_SIZE / 2 * best->scored; /* not one size of key throughout */
+}
+
 /* Nothing fits: which reading came nearest? */
 static const struct reading *nearest(const struct reading *readings, const struct reading *text,
                                      const struct census *census)
@@ -307,6 +317,8 @@ int format_detect(struct tarn_bytes prefix, uint64_t file_bytes, struct tarn_for
         const struct reading *blocker = census.controls > 0 ? blocking(readings, best) : NULL;
         if (blocker)
             best = blocker;
+        else if (is_text_with_nuls(&text, best))
+            best = &text;
         if (!best)
             best = nearest(readings, &text, &census);
     }

@@ -253,6 +253,30 @@ static void test_bad_line_does_not_make_varint(void **context)
 }
 
 /* One text record larger than the prefix, and one binary record larger than the prefix. */
+/* Trips on: text with a NUL byte that is read as varint, whose sizes any ASCII bytes are. */
+static void test_nul_does_not_make_varint(void **context)
+{
+    (void)context;
+    static const struct tarn_format text = {.kind = TARN_FORMAT_TEXT};
+    for (uint64_t seed = 1; seed <= 3000; seed++) {
+        struct shape shape = {"lines", 4 + seed % 40, 1, 40, 1, 60, CONTENT_SENTENCES};
+        struct buffer file = {0};
+        struct tarn_format format;
+        struct tarn_error error;
+        make_file(&text, &shape, seed, &file);
+        unsigned char *separator = memchr(file.data, ' ', file.size);
+        separator[1 + seed % 2] = 0; /* in the first value, or what follows it */
+        if (memchr(separator, '\n', 3) == NULL) {
+            int status = format_detect(buffer_view(&file), file.size, &format, &error);
+            if (status == TARN_OK)
+                fail_msg("seed %llu: NUL in text is detected as %d/%d", (unsigned long long)seed,
+                         format.kind, format.size_type);
+            assert_int_equal(status, TARN_CORRUPT);
+        }
+        buffer_done(&file);
+    }
+}
+
 static void test_record_beyond_prefix(void **context)
 {
     (void)context;
@@ -312,6 +336,7 @@ int main(void)
         cmocka_unit_test(test_small_files),
         cmocka_unit_test(test_refusals_name_the_place),
         cmocka_unit_test(test_bad_line_does_not_make_varint),
+        cmocka_unit_test(test_nul_does_not_make_varint),
         cmocka_unit_test(test_record_beyond_prefix),
         cmocka_unit_test(test_random_prefixes),
     };
