@@ -29,13 +29,15 @@ static void add_worker(struct worker *w, struct server_counters *sum)
     sum->clients_idle_closed += stats_read(&s->idle_closed);
 }
 
-/* HTTP's figures as counters: requests, connections now, hits, misses, rejected. */
+/* HTTP's figures as counters: requests, connections now, hits, misses, rejected, buffers. */
 static struct server_counters http_counters(struct server *server)
 {
     struct server_counters c = {0};
-    if (server->http != NULL)
+    if (server->http != NULL) {
         http_counters_get(server->http, &c.http_requests_total, &c.http_connections_now,
                           &c.keyspace_hits, &c.keyspace_misses, &c.connections_rejected);
+        c.buffers_bytes = http_buffers_bytes(server->http);
+    }
     return c;
 }
 
@@ -48,6 +50,7 @@ void server_counters_get(struct server *server, struct server_counters *ret_coun
     pthread_mutex_lock(&server->stats_lock);
     const struct server_counters *base = &server->http_base;
     sum.http_connections_now = http.http_connections_now;
+    sum.buffers_bytes += http.buffers_bytes;
     sum.http_requests_total = http.http_requests_total - base->http_requests_total;
     sum.keyspace_hits += http.keyspace_hits - base->keyspace_hits;
     sum.keyspace_misses += http.keyspace_misses - base->keyspace_misses;
@@ -137,6 +140,8 @@ bool server_memory_allows(struct server *server, uint64_t extra)
     uint64_t used = read_gauge(&server->store_bytes);
     for (unsigned i = 0; i < server->workers_count; i++)
         used += read_gauge(&server->workers[i]->buffers_bytes);
+    if (server->http != NULL)
+        used += http_buffers_bytes(server->http);
     return used <= limit && extra <= limit - used;
 }
 

@@ -151,10 +151,13 @@ static void on_connection(void *thread, struct MHD_Connection *mhd, void **socke
 
 /* --- accepting --- */
 
+/* Is there no room for another connection, by their number or by the cap on memory? */
 static bool at_connection_limit(struct http *http)
 {
     struct server_counters counters;
 
+    if (!server_memory_allows(http->server, HTTP_CONNECTION_BYTES))
+        return true;
     server_config_lock(http->server);
     uint64_t limit = server_config(http->server)->max_connections;
     server_config_unlock(http->server);
@@ -522,6 +525,17 @@ void http_close(struct http *http)
     pthread_cond_destroy(&http->started);
     pthread_mutex_destroy(&http->lock);
     free(http);
+}
+
+uint64_t http_buffers_bytes(const struct http *http)
+{
+    uint64_t connections = 0;
+
+    for (unsigned i = 0; i < HTTP_THREADS_MAX; i++)
+        connections +=
+            atomic_load_explicit(&http->threads[i].counters.connections, memory_order_relaxed);
+    return connections * HTTP_CONNECTION_BYTES +
+           atomic_load_explicit(&http->buffered_bytes, memory_order_relaxed);
 }
 
 void http_counters_get(const struct http *http, uint64_t *ret_requests, uint64_t *ret_connections,

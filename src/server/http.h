@@ -15,6 +15,9 @@ uint16_t http_port(const struct http *http);
 void http_stop_accepting(struct http *http); /* first half of a graceful stop */
 void http_close(struct http *http);          /* waits for replies under way; NULL is allowed */
 
+/* Memory of its connections, bodies and generated replies now, for the cap on memory. */
+uint64_t http_buffers_bytes(const struct http *http);
+
 /* For server_counters. */
 void http_counters_get(const struct http *http, uint64_t *ret_requests, uint64_t *ret_connections,
                        uint64_t *ret_hits, uint64_t *ret_misses, uint64_t *ret_rejected);

@@ -122,12 +122,14 @@ static enum MHD_Result answer_buffer(struct http_connection *c, struct MHD_Conne
 
 /* --- the bound on buffers --- */
 
-/* Count `bytes` more for this request; false if all requests together would be over the bound. */
+/* Count `bytes` more for this request; false if all requests together would be over the bound, or
+ * the server over its cap. */
 static bool budget_take(struct http_connection *c, uint64_t bytes)
 {
     struct http *http = c->thread->http;
 
-    if (atomic_fetch_add(&http->buffered_bytes, bytes) + bytes > HTTP_BUFFERED_BYTES_MAX) {
+    if (atomic_fetch_add(&http->buffered_bytes, bytes) + bytes > HTTP_BUFFERED_BYTES_MAX ||
+        !server_memory_allows(http->server, 0)) {
         atomic_fetch_sub(&http->buffered_bytes, bytes);
         return false;
     }

@@ -10,6 +10,7 @@
 #include "core/buffer.h"
 #include "os/loop.h"
 #include "server/http.h"
+#include "server/state.h"
 
 /* Bounds of the HTTP front, all in one place. */
 #define HTTP_ADDRESSES_MAX      16          /* of --bind */

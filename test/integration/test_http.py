@@ -950,6 +950,20 @@ def s_answers(server):
         return http.get("/kv/a").status == 200
 
 
+def test_memory_cap_counts_buffers(server, data_file):
+    """Bodies count against --memory: one that does not fit gets 503, others go on."""
+    s = server(data_file("text", [(b"a", b"1")]), "--memory", 2 << 20)
+    # 1.9 MB: more than a doubled buffer may take, little enough for the rest to be drained
+    large = b"[" + b",".join(b'"%07d"' % i for i in range(190000)) + b"]"
+    with Http(s.http_port) as http, Http(s.http_port) as witness:
+        before = witness.get("/stats").json()["clients"]["tarn_client_buffers_bytes"]
+        response = http.request("POST", "/mget", body=large)
+        assert response.status == 503 and "memory" in response.error
+        assert witness.request("POST", "/mget", body=b'["a"]').json() == {"a": "1"}
+        after = witness.get("/stats").json()["clients"]["tarn_client_buffers_bytes"]
+        assert after <= before  # the body is counted no longer
+
+
 def test_limit_is_shared_with_resp(server, data_file):
     s = server(data_file("text", [(b"a", b"1")]), "--max-connections", "2")
     with s.connect() as one, s.connect() as two:
