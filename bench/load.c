@@ -38,6 +38,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/random.h"
+
 struct settings {
     const char *path;
     uint64_t port, connections, pipeline, requests;
@@ -76,14 +78,6 @@ static uint64_t now_ns(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t random_next(uint64_t *state) /* splitmix64 */
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
 }
 
 static struct record *read_records(const char *path, size_t *ret_count)

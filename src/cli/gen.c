@@ -18,33 +18,22 @@
 
 #include "core/assert.h"
 #include "core/codec.h"
+#include "core/random.h"
 
 #define BUFFER_BYTES ((size_t)1 << 20)
 #define FRAME_BYTES  (GEN_KEY_BYTES + 2 * VARINT_BYTES_MAX) /* most that stands before a value */
 #define SLACK_BYTES  8                                      /* characters are written 8 at a time */
 #define BITS_60      ((1ull << 60) - 1)
 
-static inline uint64_t mix(uint64_t z)
-{
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
-
-static inline uint64_t random_next(uint64_t *state)
-{
-    return mix(*state += 0x9e3779b97f4a7c15ull);
-}
-
 static inline uint64_t record_state(uint64_t seed, uint64_t i)
 {
-    return mix(mix(seed) + i * 0xd1342543de82ef95ull);
+    return random_mix(random_mix(seed) + i * 0xd1342543de82ef95ull);
 }
 
 /* A bijection of 60-bit numbers: additions, odd factors and xor-shifts can all be undone. */
 static inline uint64_t permute_60(uint64_t seed, uint64_t i)
 {
-    uint64_t x = (i + mix(seed ^ 0x7461726e)) & BITS_60;
+    uint64_t x = (i + random_mix(seed ^ 0x7461726e)) & BITS_60;
     x = (x * 0xbf58476d1ce4e5b9ull) & BITS_60;
     x ^= x >> 31;
     x = (x * 0x94d049bb133111ebull) & BITS_60;

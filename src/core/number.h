@@ -11,6 +11,15 @@ bool number_parse_int(struct tarn_bytes text, int64_t *ret_value);
 /* The same, unsigned 64-bit. */
 bool number_parse_uint(struct tarn_bytes text, uint64_t *ret_value);
 
+/* The value of a hexadecimal digit of either case; -1 for any other byte. */
+static inline int number_hex_digit(unsigned char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* A size: digits with an optional suffix K M G T (powers of 1024, case ignored, optional "B" or
  * "iB"), or a decimal fraction with a suffix ("1.5G"). No overflow, no sign. */
 bool number_parse_size(struct tarn_bytes text, uint64_t *ret_bytes);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "core/assert.h"
+#include "core/number.h"
 #include "core/options.h"
 
 #define NAME_BYTES_MAX 64 /* names longer than this are not compared for likeness */
@@ -164,22 +165,14 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* One escape after the backslash at p[0]; returns the bytes taken, 0 if cut short. */
 static size_t unescape(const char *p, size_t size, struct buffer *out)
 {
     if (size < 2)
         return 0;
     if (p[1] == 'x') {
-        int high = size >= 4 ? hex_digit(p[2]) : -1, low = size >= 4 ? hex_digit(p[3]) : -1;
+        int high = size >= 4 ? number_hex_digit((unsigned char)p[2]) : -1,
+            low = size >= 4 ? number_hex_digit((unsigned char)p[3]) : -1;
         if (high < 0 || low < 0)
             return 0;
         buffer_append_byte(out, (unsigned char)(high << 4 | low));

@@ -150,17 +150,6 @@ int os_sync_directory(const struct os *os, int fd)
     return status == -EINVAL || status == -EOPNOTSUPP ? 0 : status;
 }
 
-int os_sync_parent(const struct os *os, const char *path)
-{
-    int fd;
-    int status = os_open_parent(os, path, &fd);
-    if (status != 0)
-        return status;
-    status = os_sync_directory(os, fd);
-    int close_status = os->close(os, fd);
-    return status != 0 ? status : close_status;
-}
-
 int os_open_data(const struct os *os, const char *path, int *ret_fd, struct os_file_info *ret_info,
                  struct tarn_error *error)
 {

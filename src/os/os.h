@@ -75,9 +75,8 @@ int os_error(struct tarn_error *error, int negative_errno, const char *what, con
 int os_read_full(const struct os *os, int fd, void *data, size_t size, uint64_t offset);
 int os_write_full(const struct os *os, int fd, const void *data, size_t size, uint64_t offset);
 
-/* fsync the directory that holds `path`; a file system that knows no such thing is no failure. */
-int os_sync_parent(const struct os *os, const char *path);
-/* Its two halves, for a caller who wants all but the sync itself to fail before a rename. */
+/* Open the directory that holds `path`; and fsync one, where a file system that knows no such thing
+ * is no failure. Two steps, so that all but the sync itself can fail before a rename. */
 int os_open_parent(const struct os *os, const char *path, int *ret_fd);
 int os_sync_directory(const struct os *os, int fd);
 

@@ -14,6 +14,7 @@
 #include "core/assert.h"
 #include "core/bytes.h"
 #include "core/prefetch.h"
+#include "core/random.h"
 #include "pack/pack.h"
 
 static inline struct tarn_bytes pack_bytes(const struct pack *pack)
@@ -221,15 +222,6 @@ static uint64_t start_of(const struct pack *pack, uint64_t at)
     return start;
 }
 
-/* splitmix64: the next of a stream of random numbers. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t x = *state += 0x9e3779b97f4a7c15ull;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-    return x ^ x >> 31;
-}
-
 /* A random byte picks the record around it, so large records would be picked more often: one of
  * size z is taken with chance smallest / z only. After PICKS refusals, or refused records of
  * PICKS_BYTES in all (their ends must be looked for), the last one is taken, so that a set of very
@@ -247,13 +239,13 @@ int pack_random_key(const struct pack *pack, uint64_t random, struct tarn_bytes 
     for (unsigned i = 0; i < PICKS && bytes <= PICKS_BYTES; i++) {
         struct record record;
         uint64_t at =
-            (uint64_t)(((unsigned __int128)next_random(&random) * pack->data_bytes) >> 64);
+            (uint64_t)(((unsigned __int128)random_next(&random) * pack->data_bytes) >> 64);
         if (format_parse(&index->format, pack_bytes(pack), start_of(pack, at), true, &record) !=
             FORMAT_OK)
             return TARN_NOTFOUND; /* cannot be: the data were checked when indexed */
         *ret_key = record.key;
         bytes += record.size;
-        if (next_random(&random) % record.size < index->record_bytes_min && is_live(pack, &record))
+        if (random_next(&random) % record.size < index->record_bytes_min && is_live(pack, &record))
             break;
     }
     return TARN_OK;

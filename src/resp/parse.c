@@ -26,6 +26,7 @@
 
 #include "core/assert.h"
 #include "core/codec.h"
+#include "core/number.h"
 
 #define BULK_BYTES_MAX  (512ll << 20) /* Redis's proto-max-bulk-len */
 #define SLOTS_KEPT      64            /* argument slots kept between requests */
@@ -296,14 +297,6 @@ static bool is_space(unsigned char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-static int hex_digit(unsigned char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The byte that a backslash at text[at] stands for inside double quotes; *ret_used is how many
  * bytes the escape takes. A backslash at the end of the line stands for itself. */
 static unsigned char unescape(const unsigned char *text, size_t size, size_t at, size_t *ret_used)
@@ -312,7 +305,7 @@ static unsigned char unescape(const unsigned char *text, size_t size, size_t at,
     if (at + 1 == size)
         return '\\';
     if (at + 3 < size && text[at + 1] == 'x') {
-        int high = hex_digit(text[at + 2]), low = hex_digit(text[at + 3]);
+        int high = number_hex_digit(text[at + 2]), low = number_hex_digit(text[at + 3]);
         if (high >= 0 && low >= 0) {
             *ret_used = 4;
             return (unsigned char)(high << 4 | low);

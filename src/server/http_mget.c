@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "core/hash.h"
+#include "core/number.h"
 #include "server/escape.h"
 
 struct parser {
@@ -38,13 +39,10 @@ static int32_t take_hex4(struct parser *p)
     if (p->size - p->at < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        unsigned char c = p->data[p->at + (size_t)i];
-        if (c >= '0' && c <= '9')
-            value = value << 4 | (c - '0');
-        else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-            value = value << 4 | ((c | 0x20) - 'a' + 10);
-        else
+        int digit = number_hex_digit(p->data[p->at + (size_t)i]);
+        if (digit < 0)
             return -1;
+        value = value << 4 | digit;
     }
     p->at += 4;
     return value;

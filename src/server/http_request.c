@@ -7,21 +7,11 @@
 
 #include <arpa/inet.h>
 
+#include "core/number.h"
 #include "server/escape.h"
 #include "server/secret.h"
 
 /* --- percent-encoding --- */
-
-static int hex_digit(unsigned char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
 
 static bool decode(struct tarn_bytes text, bool plus_is_space, unsigned char *out, size_t *ret_size)
 {
@@ -33,7 +23,7 @@ static bool decode(struct tarn_bytes text, bool plus_is_space, unsigned char *ou
         if (byte == '%') {
             if (text.size - i < 3)
                 return false;
-            int high = hex_digit(p[i + 1]), low = hex_digit(p[i + 2]);
+            int high = number_hex_digit(p[i + 1]), low = number_hex_digit(p[i + 2]);
             if (high < 0 || low < 0)
                 return false;
             byte = (unsigned char)(high << 4 | low);

@@ -4,16 +4,8 @@
 #ifndef LIB_DATASET_H
 #define LIB_DATASET_H
 
+#include "core/random.h"
 #include "pack/format.h"
-
-/* splitmix64: the next of a stream of random numbers. */
-static inline uint64_t random_next(uint64_t *state)
-{
-    uint64_t x = *state += 0x9e3779b97f4a7c15ull;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-    return x ^ x >> 31;
-}
 
 /* The formats that tests walk through: text twice, binary in every width and order. */
 extern const struct tarn_format dataset_formats[];

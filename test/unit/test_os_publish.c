@@ -14,28 +14,7 @@
 
 #include "lib/test.h"
 
-#include "lib/fault_os.h"
-#include "lib/scratch.h"
-
-static struct scratch scratch;
-static struct fault_os fault;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_open(&scratch);
-    fault_os_init(&fault, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    assert_true(fault_os_clean(&fault));
-    fault_os_done(&fault);
-    scratch_close(&scratch);
-    return 0;
-}
+#include "lib/os_fixture.h"
 
 static void test_new_file(void **state)
 {

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "core/codec.h"
+#include "core/random.h"
 #include "lib/guard.h"
 #include "pack/format.h"
 
@@ -27,14 +28,6 @@ static const struct tarn_format variants[] = {
     {.kind = TARN_FORMAT_BINARY, .size_type = TARN_SIZE_VARINT},
 };
 #define VARIANTS_COUNT (sizeof variants / sizeof variants[0])
-
-static uint64_t random_next(uint64_t *state)
-{
-    uint64_t z = (*state += 0x9e3779b97f4a7c15ull);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
 
 /* Random bytes that the variant can hold in a key (is_key) or value. */
 static void fill(const struct tarn_format *format, bool is_key, unsigned char *data, size_t size,
