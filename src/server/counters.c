@@ -132,6 +132,13 @@ void server_error_counts_visit(struct server *server,
         visit(context, sums.errors[i].word, sums.errors[i].count);
 }
 
+bool server_connections_full(struct server *server)
+{
+    uint64_t now = atomic_load_explicit(&server->connections_now, memory_order_relaxed);
+    return now + http_counters(server).http_connections_now >=
+           hot_read(&server->hot.max_connections);
+}
+
 bool server_memory_allows(struct server *server, uint64_t extra)
 {
     uint64_t limit = hot_read(&server->hot.memory_bytes);

@@ -154,15 +154,8 @@ static void on_connection(void *thread, struct MHD_Connection *mhd, void **socke
 /* Is there no room for another connection, by their number or by the cap on memory? */
 static bool at_connection_limit(struct http *http)
 {
-    struct server_counters counters;
-
-    if (!server_memory_allows(http->server, HTTP_CONNECTION_BYTES))
-        return true;
-    server_config_lock(http->server);
-    uint64_t limit = server_config(http->server)->max_connections;
-    server_config_unlock(http->server);
-    server_counters_get(http->server, &counters);
-    return counters.connections_now + counters.http_connections_now >= limit;
+    return server_connections_full(http->server) ||
+           !server_memory_allows(http->server, HTTP_CONNECTION_BYTES);
 }
 
 /* Over the limit, and too many are being told so already: answer without having read. */

@@ -24,7 +24,8 @@ struct reload_result {
     struct tarn_error error;
 };
 
-static void log_result(struct server *server, int status, const struct tarn_error *error)
+/* What follows from a reload that has ended. */
+static void take_result(struct server *server, int status, const struct tarn_error *error)
 {
     if (status != TARN_OK) {
         log_event(LOG_ERROR, "server", "reload-failed", "reason=\"%s\"", error->text);
@@ -32,6 +33,7 @@ static void log_result(struct server *server, int status, const struct tarn_erro
     }
     struct tarn_stats stats;
     tarn_stats_get(server->store, &stats);
+    atomic_store(&server->store_bytes, stats.memory_bytes);
     log_event(LOG_INFO, "server", "reloaded", "keys=%llu generation=%llu load_us=%llu",
               (unsigned long long)stats.keys, (unsigned long long)stats.generation,
               (unsigned long long)stats.load_us);
@@ -44,12 +46,7 @@ static void *reload_main(void *argument)
     struct tarn_error error = {0};
     int status = tarn_reload(server->store, &error);
     os_trim_heap(); /* what building the index has freed */
-    if (status == TARN_OK) {
-        struct tarn_stats stats;
-        tarn_stats_get(server->store, &stats);
-        atomic_store(&server->store_bytes, stats.memory_bytes);
-    }
-    log_result(server, status, &error);
+    take_result(server, status, &error);
     /* Before anybody is told: who was told may ask for the next reload at once. */
     pthread_mutex_lock(&server->reload_lock);
     server->reload_running = false;

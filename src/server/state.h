@@ -59,6 +59,9 @@ static inline uint64_t hot_read(const _Atomic uint64_t *setting)
     return atomic_load_explicit(setting, memory_order_relaxed);
 }
 
+/* Are there as many connections, RESP and HTTP together, as may be? */
+bool server_connections_full(struct server *server);
+
 /* Do `extra` more bytes of connection buffers fit under the memory cap? */
 bool server_memory_allows(struct server *server, uint64_t extra);
 

@@ -154,21 +154,10 @@ static void refuse(struct worker *w, int fd, const char *answer)
     stats_add(&w->stats.connections_rejected, 1);
 }
 
-static uint64_t connections_now(struct server *server)
-{
-    uint64_t now = atomic_load_explicit(&server->connections_now, memory_order_relaxed);
-    if (server->http != NULL) {
-        uint64_t requests, connections, hits, misses, rejected;
-        http_counters_get(server->http, &requests, &connections, &hits, &misses, &rejected);
-        now += connections;
-    }
-    return now;
-}
-
 static void welcome(struct worker *w, int fd, const struct sockaddr_storage *peer)
 {
     struct server *server = w->server;
-    if (connections_now(server) >= hot_read(&server->hot.max_connections)) {
+    if (server_connections_full(server)) {
         refuse(w, fd, "-ERR max number of clients reached\r\n");
     } else if (!server_memory_allows(server, sizeof(struct connection))) {
         refuse(w, fd, "-ERR out of memory: no room for another connection\r\n");
