@@ -38,14 +38,15 @@ say = @$(if $(V),:,printf '  %-7s %s\n' $(1) $@)
 VERSION := $(shell sed -n 's/^.define TARN_VERSION "\(.*\)"/\1/p' include/tarn.h)
 SONAME  := libtarn.so.0
 
-LAYERS  := core os pack resp store server cli
+LAYERS  := core os pack resp store server bench cli
 LOWER_core   :=
 LOWER_os     := core
 LOWER_pack   := os core
 LOWER_resp   := os core
 LOWER_store  := pack os core
 LOWER_server := store resp pack os core
-LOWER_cli    := server store resp pack os core
+LOWER_bench  := store resp pack os core
+LOWER_cli    := bench server store resp pack os core
 LIBRARY_LAYERS := core os pack store
 
 # --- modes ---
@@ -89,6 +90,7 @@ LDFLAGS_TEST := $(filter-out -flto=auto -O3,$(LDFLAGS)) $(if $(LTO),-fno-lto)
 CFLAGS_TEST  := $(filter-out -flto=auto -ffat-lto-objects -O3 -Wnull-dereference,$(CFLAGS)) $(if $(LTO),-O1)
 LIBS     := -lurcu-qsbr -lm
 LIBS_SERVER := -lmicrohttpd
+LIBS_BENCH  := -ljansson
 
 all: $(B)/tarn $(B)/libtarn.a $(B)/libtarn.so
 
@@ -101,7 +103,7 @@ archives = $(foreach l,$(1) $(LOWER_$(1)),$(B)/$(l).a)
 
 $(B)/tarn: $(call archives,cli)
 	$(call say,LINK)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(call archives,cli) $(LIBS_SERVER) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(call archives,cli) $(LIBS_SERVER) $(LIBS_BENCH) $(LIBS)
 
 # The static library is one relocatable object of finished machine code, so that any compiler's
 # linker takes it, with every name but tarn.h's made local, so that none can clash.
@@ -162,7 +164,7 @@ $(B)/$(1): test/$(1).c $(B)/testlib.a $(call archives,$(call test_folder,$(1)))
 	@$(if $(V),:,printf '  %-7s %s\n' TEST $$@)
 	$(Q)$(CC) $(CPPFLAGS) -Itest $(CFLAGS_TEST) $(LDFLAGS_TEST) $(TEST_WRAP) -o $$@ $$< \
 	    $(B)/testlib.a $(call archives,$(call test_folder,$(1))) $(B)/testlib.a \
-	    -lcmocka $(LIBS_SERVER) $(LIBS)
+	    -lcmocka $(LIBS_SERVER) $(LIBS_BENCH) $(LIBS)
 endef
 $(foreach t,$(UNIT_TESTS) $(FAULT_TESTS),$(eval $(call test_rule,$(t))))
 
@@ -206,7 +208,7 @@ $(B)/fuzz/all.a: $(FUZZ_TESTLIB) $(FUZZ_OBJECTS)
 $(B)/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(B)/fuzz/all.a
 	$(call say,CLANG)
 	$(Q)$(CLANG) $(CPPFLAGS) -Itest $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $< $(B)/fuzz/all.a \
-	    -lcmocka $(LIBS)
+	    -lcmocka $(LIBS_BENCH) $(LIBS)
 
 fuzz-build: $(addprefix $(B)/fuzz/fuzz_,$(FUZZERS))
 

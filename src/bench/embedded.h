@@ -1,0 +1,56 @@
+/* Stores in this process, and one generator thread over one of them.
+ *
+ * struct embedded_store is what a store must offer to be measured: tarn's own are in this folder,
+ * peers' are in bench/peers/. */
+#ifndef BENCH_EMBEDDED_H
+#define BENCH_EMBEDDED_H
+
+#include "bench/phase.h"
+#include "bench/tally.h"
+#include "os/os.h"
+
+typedef void (*embedded_visit)(void *context, struct tarn_bytes key, struct tarn_bytes value);
+
+struct embedded_store {
+    const char *name; /* the word before the colon of --embedded NAME:PATH, or all of it */
+    bool path_required;
+    bool write_once; /* put_many() only before loaded(): a static store */
+    bool one_writer; /* puts of the load come from one thread */
+
+    /* path: as given after NAME:, "" if none. threads: how many will be opened. records: what will
+     * be loaded, for sizing; borrowed. Errors fill *error, as everywhere. */
+    int (*open)(const struct os *os, const char *path, const struct records *records,
+                unsigned threads, void **ret_store, struct tarn_error *error);
+    void (*close)(void *store); /* removes what a load made where path was "" */
+    /* All of the load was put: build, flush, whatever makes it readable. NULL: nothing to do.
+     * Called in every run before the first read, with loading false if nothing was loaded. */
+    int (*loaded)(void *store, bool loading, struct tarn_error *error);
+
+    /* On the thread itself, before its first and after its last operation; threads of the load
+     * are closed before loaded(). */
+    int (*thread_open)(void *store, void **ret_thread, struct tarn_error *error);
+    void (*thread_close)(void *thread);
+
+    /* Values are valid until the next call on this thread; data NULL: not there. */
+    int (*get_many)(void *thread, const struct tarn_bytes *keys, size_t count,
+                    struct tarn_bytes *ret_values, struct tarn_error *error);
+    int (*put_many)(void *thread, const struct tarn_bytes *keys, const struct tarn_bytes *values,
+                    size_t count, struct tarn_error *error); /* NULL: cannot be written */
+    /* About `count` records from the one at or after key; in key order where the store has one.
+     * NULL: cannot scan. */
+    int (*scan)(void *thread, struct tarn_bytes key, size_t count, embedded_visit visit,
+                void *context, struct tarn_error *error);
+};
+
+/* tarn itself: "memory" (generated records as an immutable data set in memory), a data file, and
+ * "none": a store that answers every read with the right value at no cost, to see what the
+ * generator alone takes. */
+extern const struct embedded_store embedded_memory, embedded_file, embedded_none;
+
+/* Run one phase on this thread, in calls of phase->batch keys. Closed loop, or open at phase->rate.
+ * Errors: the store's; phase->stop is set then. TARN_CANCELLED when another thread stopped it. */
+TARN_MUST int embedded_run(const struct os *os, const struct embedded_store *store, void *handle,
+                           unsigned thread, struct phase *phase, struct tally *tally,
+                           struct tarn_error *error);
+
+#endif

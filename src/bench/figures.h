@@ -1,0 +1,60 @@
+/* What a measurement found. Filled by run.h, printed by report.h. */
+#ifndef BENCH_FIGURES_H
+#define BENCH_FIGURES_H
+
+#include "bench/tally.h"
+
+/* One point of the series over time: about a second. */
+struct figures_point {
+    double at_s;    /* end of the interval, since the start */
+    double seconds; /* its length */
+    uint64_t operations, errors;
+    double mean_us, p50_us, p99_us, p999_us, max_us; /* of the requests answered in it */
+};
+
+struct figures_server {
+    bool local; /* its processes were found on this machine */
+    unsigned processes;
+    double cpu_s;          /* processor time during the measurement, user and system */
+    uint64_t memory_bytes; /* resident, at the end */
+};
+
+enum figures_bottleneck {
+    BOTTLENECK_NONE,
+    BOTTLENECK_GENERATOR,       /* its threads at 100 % of a core each and the server not */
+    BOTTLENECK_GENERATOR_MAYBE, /* the same, and nothing is known of the server */
+    BOTTLENECK_SCHEDULE,        /* open loop: requests were sent late by the generator itself */
+};
+
+struct figures {
+    bool complete; /* false: ended early, `stopped` says why */
+    char stopped[512];
+    char target[320]; /* "RESP 127.0.0.1:6379", "embedded memory" */
+    double seconds;   /* from the start to the last answer */
+    double rate;      /* intended, requests per second; 0: closed loop */
+    unsigned threads, connections;
+    struct tally all;            /* of all threads */
+    uint64_t *thread_operations; /* [threads] */
+    struct figures_point *points;
+    size_t points_count;
+    double generator_cpu_s;
+    struct figures_server server;
+    enum figures_bottleneck bottleneck;
+
+    /* of the load phase, if there was one */
+    bool loaded;
+    uint64_t load_operations;
+    double load_seconds, load_cpu_s;                   /* load_cpu_s: the server's, 0 if unknown */
+    uint64_t data_bytes;                               /* keys and values of the data set */
+    uint64_t memory_before_bytes, memory_loaded_bytes; /* server's resident memory; 0: unknown */
+};
+
+/* Zeroed is empty. */
+void figures_done(struct figures *f);
+
+static inline double figures_per_second(const struct figures *f)
+{
+    return f->seconds > 0 ? (double)tally_get(&f->all.operations) / f->seconds : 0;
+}
+
+#endif

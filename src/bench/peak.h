@@ -1,0 +1,35 @@
+/* The highest rate that a server holds within a latency target, and what it does past it. */
+#ifndef BENCH_PEAK_H
+#define BENCH_PEAK_H
+
+#include "bench/run.h"
+
+struct peak_step {
+    double rate;     /* intended, requests per second */
+    double answered; /* requests per second answered, over the whole step */
+    double goodput;  /* of them within the target */
+    double p50_us, p999_us;
+    bool held; /* p99.9 within the target, and nothing left over or refused */
+};
+
+struct peak {
+    double target_us;
+    double rate;             /* highest that held; 0: none did */
+    double generator_limit;  /* rate at which the generator itself was the bottleneck; 0: never */
+    struct peak_step *steps; /* in the order they were made */
+    size_t steps_count;
+    bool overloaded; /* --overload was asked for and made */
+    double overload_factor;
+    struct peak_step overload;
+};
+void peak_done(struct peak *p);
+
+/* told: each finished step (may be NULL). ret_figures: those of the highest step that held (or of
+ * the first), so that there is one full set of figures to report. --overload alone takes
+ * settings->rate as the peak. Errors: those of run_measure(). */
+TARN_MUST int peak_find(struct run *run, const struct settings *settings,
+                        void (*told)(void *context, const struct peak_step *step), void *context,
+                        struct peak *ret_peak, struct figures *ret_figures,
+                        struct tarn_error *error);
+
+#endif

@@ -1,0 +1,17 @@
+/* Latency by percentile and throughput over time as a picture, drawn by gnuplot. */
+#ifndef BENCH_PLOT_H
+#define BENCH_PLOT_H
+
+#include "bench/figures.h"
+
+/* Is this a name that can be drawn (.svg or .png)? Errors: INVALID. */
+TARN_MUST int plot_check(const char *path, struct tarn_error *error);
+/* The script, with its data inside. */
+void plot_script(const struct figures *figures, const char *path, const char *title,
+                 struct buffer *out);
+/* Run gnuplot on it. Errors: MISSING (gnuplot is not installed), IO (its message is in the text).
+ */
+TARN_MUST int plot_draw(const struct figures *figures, const char *path, const char *title,
+                        struct tarn_error *error);
+
+#endif

@@ -1,0 +1,14 @@
+/* Figures as text for people, JSON and CSV for programs. JSON's members: doc/bench.md. */
+#ifndef BENCH_REPORT_H
+#define BENCH_REPORT_H
+
+#include "bench/peak.h"
+
+/* peak: NULL if none was looked for. */
+void report_text(const struct settings *settings, const struct figures *figures,
+                 const struct peak *peak, struct buffer *out);
+void report_json(const struct settings *settings, const struct figures *figures,
+                 const struct peak *peak, int64_t started_realtime_us, struct buffer *out);
+void report_csv(const struct figures *figures, struct buffer *out); /* the series over time */
+
+#endif
