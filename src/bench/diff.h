@@ -2,6 +2,7 @@
 #ifndef BENCH_DIFF_H
 #define BENCH_DIFF_H
 
+#include "core/buffer.h"
 #include "os/os.h"
 
 /* One row a figure: A, B, B / A; settings that differ are named first. Errors: those of
