@@ -13,7 +13,8 @@ enum request_kind {
     REQUEST_SCAN,  /* from a cursor, about n records */
 };
 
-/* What a protocol needs to know of the peer. Owned by whoever filled it. */
+/* What a protocol needs to know of the peer. Owned by whoever filled it; struct protocol's check()
+ * says whether it can be used. */
 struct protocol_peer {
     const char *host;        /* HTTP: the Host field, "127.0.0.1:8379" */
     const char *path_before; /* HTTP: the target before and after the key, "/kv/" and "" */
@@ -21,50 +22,101 @@ struct protocol_peer {
     const char *password; /* NULL or "": none */
 };
 
-/* One decoded reply. Zero it before first use; protocol_reply_done() frees the list. */
+#define PROTOCOL_TEXT_BYTES_MAX 160
+
+/* One decoded reply. Zero it before first use; protocol_reply_done() frees what it owns. Views
+ * point into the input, into the reply itself or at constants: they are valid until the input
+ * moves or the reply is decoded into again, moved or freed. */
 struct protocol_reply {
-    bool error;                   /* the server refused; error_text says why */
-    struct tarn_bytes error_text; /* view of input, one line */
+    bool error;                   /* the server refused; error_text says why, count is 0 */
+    bool closes;                  /* the server will close the connection behind this reply */
+    struct tarn_bytes error_text; /* the server's words, with what bytes it chose */
+    uint64_t cursor;              /* SCAN: where to go on, 0 at the end */
     /* GET: one view per key asked for, in the order asked, data NULL where there is none.
-     * SCAN: the keys found. Views of input (an empty value has data). */
+     * SCAN: the keys found. An empty value has data. */
     struct tarn_bytes *values;
     size_t count, capacity;
+    struct buffer gathered;             /* a body that came in chunks */
+    char text[PROTOCOL_TEXT_BYTES_MAX]; /* an error_text that was made here, NUL-terminated */
 };
 void protocol_reply_done(struct protocol_reply *reply);
-/* Append a view; false if out of memory. For decoders. */
-bool protocol_reply_add(struct protocol_reply *reply, struct tarn_bytes value);
 
 enum protocol_outcome {
     PROTOCOL_COMPLETE,   /* ret_size bytes are this reply */
-    PROTOCOL_INCOMPLETE, /* ret_size bytes at least are needed in all, as far as is known */
-    PROTOCOL_MALFORMED,  /* reply->error_text (static) says what is wrong; the connection is lost */
+    PROTOCOL_INCOMPLETE, /* ret_size bytes at least are needed in all: always more than there are */
+    PROTOCOL_MALFORMED,  /* reply->error_text says what is wrong; the connection is lost */
     PROTOCOL_NOMEM,
 };
 
-#define PROTOCOL_REPLY_BYTES_MAX (1ull << 30)
+#define PROTOCOL_REPLY_BYTES_MAX (1ull << 30)     /* one reply, all of it */
+#define PROTOCOL_LINE_BYTES_MAX  (64ull << 10)    /* one line; HTTP: one header */
+#define PROTOCOL_SCAN_KEYS_MAX   (1000ull * 1000) /* keys in the reply to one SCAN */
 
 struct protocol {
     const char *name; /* "RESP", "HTTP", "memcached" */
     bool puts, scans;
-    size_t keys_max;        /* per GET or PUT request; 1: no batches */
+    size_t get_keys_max, put_keys_max; /* per request; 1: no batches */
+    size_t key_bytes_max;
+    bool keys_printable;    /* keys must have a byte, and no blanks or control characters */
     bool replies_name_keys; /* decode of a GET of several keys wants `keys` */
+
+    /* Can this peer be spoken to? Errors: INVALID, e.g. a password that cannot be sent. To be
+     * asked before anything is encoded. */
+    int (*check)(const struct protocol_peer *peer, struct tarn_error *error);
 
     /* Append the opening exchange; returns how many replies of kind HELLO will come (0: none). */
     unsigned (*hello)(const struct protocol_peer *peer, struct buffer *out);
+    /* Keys must be ones that protocol_key_allowed() allows (asserted), and as many as allowed. */
     void (*get)(const struct protocol_peer *peer, const struct tarn_bytes *keys, size_t count,
                 struct buffer *out);
     void (*put)(const struct protocol_peer *peer, const struct tarn_bytes *keys,
                 const struct tarn_bytes *values, size_t count, struct buffer *out);
     void (*scan)(const struct protocol_peer *peer, uint64_t cursor, unsigned count,
-                 struct buffer *out);
+                 struct buffer *out); /* NULL unless scans */
 
-    /* Take the reply to a request from the start of input. keys: those asked for (only read where
-     * replies_name_keys and count > 1; else may be NULL). */
+    /* Take the reply to a request from the start of input. count: keys asked for (GET only).
+     * keys: which they were (only read where replies_name_keys and count > 1; else may be NULL).
+     * ret_size is written on COMPLETE and INCOMPLETE, the reply always. What is decided on the
+     * start of an answer is never decided otherwise when more of it is there. */
     enum protocol_outcome (*decode)(enum request_kind kind, const struct tarn_bytes *keys,
                                     size_t count, struct tarn_bytes input,
                                     struct protocol_reply *reply, size_t *ret_size);
 };
 
 extern const struct protocol protocol_resp, protocol_http, protocol_memcached;
+
+bool protocol_key_allowed(const struct protocol *protocol, struct tarn_bytes key);
+
+/* --- for decoders --- */
+
+/* As if nothing had been decoded; keeps the memory. */
+static inline void protocol_reply_clear(struct protocol_reply *reply)
+{
+    reply->error = reply->closes = false;
+    reply->cursor = 0;
+    reply->count = 0;
+}
+/* Room for `count` values; false if out of memory. */
+bool protocol_reply_grow(struct protocol_reply *reply, size_t count);
+/* Append a view; false if out of memory. */
+static inline bool protocol_reply_add(struct protocol_reply *reply, struct tarn_bytes value)
+{
+    if (__builtin_expect(reply->count == reply->capacity, 0) &&
+        !protocol_reply_grow(reply, reply->count + 1))
+        return false;
+    reply->values[reply->count++] = value;
+    return true;
+}
+/* Write error_text, cut if long; count becomes 0. Returns MALFORMED. */
+enum protocol_outcome protocol_malformed(struct protocol_reply *reply, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The start of peers' bytes for such a text: its first line or a part, escaped, in out. */
+#define PROTOCOL_EXCERPT_BYTES_MAX 64
+const char *protocol_excerpt(struct tarn_bytes bytes, char out[PROTOCOL_EXCERPT_BYTES_MAX]);
+/* The line at input + at. COMPLETE: ret_line is it without its LF and a CR before that, ret_end
+ * where the next one starts. INCOMPLETE: ret_end is how many bytes are needed in all. MALFORMED: it
+ * is longer than PROTOCOL_LINE_BYTES_MAX; no text is written. */
+enum protocol_outcome protocol_line(struct tarn_bytes input, size_t at, struct tarn_bytes *ret_line,
+                                    size_t *ret_end);
 
 #endif
