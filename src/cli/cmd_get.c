@@ -60,7 +60,7 @@ static int get(struct cli_call *call, const struct stream_address *address, cons
                struct get_output *output, struct tarn_error *error)
 {
     const struct get_flags *flags = call->target;
-    int timeout_ms = (int)flags->timeout_seconds * 1000;
+    unsigned timeout_ms = (unsigned)flags->timeout_seconds * 1000;
     const char *const *keys = (const char *const *)call->words + 1;
     int status, count = call->words_count - 1;
     struct stream *stream = malloc(sizeof *stream);

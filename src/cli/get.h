@@ -26,8 +26,8 @@ TARN_MUST int get_http_on(struct stream *stream, const char *password, const cha
 
 /* The same for all keys; opens the stream itself, and again when the server closes it between two
  * requests. */
-TARN_MUST int get_http(struct stream *stream, const struct stream_address *address, int timeout_ms,
-                       const char *password, const char *const *keys, int count,
-                       struct get_output *output, struct tarn_error *error);
+TARN_MUST int get_http(struct stream *stream, const struct stream_address *address,
+                       unsigned timeout_ms, const char *password, const char *const *keys,
+                       int count, struct get_output *output, struct tarn_error *error);
 
 #endif

@@ -141,7 +141,7 @@ int get_http_on(struct stream *stream, const char *password, const char *const *
     return status;
 }
 
-int get_http(struct stream *stream, const struct stream_address *address, int timeout_ms,
+int get_http(struct stream *stream, const struct stream_address *address, unsigned timeout_ms,
              const char *password, const char *const *keys, int count, struct get_output *output,
              struct tarn_error *error)
 {

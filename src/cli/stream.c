@@ -1,126 +1,54 @@
 /* A TCP connection with time-outs.
  *
- * How: the socket is non-blocking and every wait is a poll(2) with the time-out; connecting tries
- * every address the name has.
+ * How: the socket is non-blocking and every wait is a poll(2) with the time-out.
  *
  * Failure modes: the name is unknown, nobody listens, the peer is silent for too long or hangs up;
  * each is an error that names the peer. After an error the stream can only be closed. */
 #include "cli/stream.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/bytes.h"
-#include "core/number.h"
-
-static int bad_address(const char *text, const char *why, struct tarn_error *error)
-{
-    return error_set(error, TARN_INVALID, "%.200s: %s (HOST:PORT or http://HOST:PORT)", text, why);
-}
 
 int stream_address_parse(const char *text, struct stream_address *ret_address,
                          struct tarn_error *error)
 {
     struct stream_address address = {.http = strncmp(text, "http://", 7) == 0};
-    const char *host = address.http ? text + 7 : text, *host_end, *port = NULL;
-    size_t size = strlen(host);
+    struct tarn_bytes host_port = bytes_of(address.http ? text + 7 : text);
+    struct tarn_error wrong;
+    int status;
+    if (address.http && host_port.size > 0 && text[strlen(text) - 1] == '/')
+        host_port.size--;
     if (!address.http && strstr(text, "://"))
-        return bad_address(text, "unknown kind of address", error);
-    if (address.http && size > 0 && host[size - 1] == '/')
-        size--;
-    const char *end = host + size;
-    if (size > 0 && host[0] == '[') {
-        host_end = memchr(++host, ']', size - 1);
-        if (!host_end || (host_end + 1 < end && host_end[1] != ':'))
-            return bad_address(text, "not an address", error);
-        if (host_end + 1 < end)
-            port = host_end + 2;
-    } else {
-        host_end = memchr(host, ':', size);
-        if (host_end)
-            port = host_end + 1;
-        else
-            host_end = end;
-        if (port && memchr(port, ':', (size_t)(end - port)))
-            return bad_address(text, "write an IPv6 address in brackets, [::1]:6379", error);
-    }
-    uint64_t number = address.http ? 8379 : 6379;
-    size_t host_size = (size_t)(host_end - host);
-    if (host_size == 0 || host_size >= sizeof address.host || memchr(host, '/', host_size))
-        return bad_address(text, "not an address", error);
-    if (port && (!number_parse_uint((struct tarn_bytes){port, (size_t)(end - port)}, &number) ||
-                 number == 0 || number > 65535))
-        return bad_address(text, "not a port from 1 to 65535", error);
-    memcpy(address.host, host, host_size);
-    snprintf(address.port, sizeof address.port, "%u", (unsigned)(number & 0xffff));
+        status = error_set(&wrong, TARN_INVALID, "%.200s: unknown kind of address", text);
+    else
+        status = socket_host_port_parse(host_port, address.http ? "8379" : "6379", address.host,
+                                        address.port, &wrong);
+    if (status != TARN_OK)
+        return error_set(error, status, "%s%.400s (HOST:PORT or http://HOST:PORT)",
+                         address.http ? "http://" : "", wrong.text);
     *ret_address = address;
     return TARN_OK;
 }
 
-/* Wait until the socket is ready. 0, or a negative errno. */
-static int wait_for(int fd, short events, int timeout_ms)
-{
-    struct pollfd poll_fd = {.fd = fd, .events = events};
-    int n;
-    do
-        n = poll(&poll_fd, 1, timeout_ms);
-    while (n < 0 && errno == EINTR);
-    return n > 0 ? 0 : n == 0 ? -ETIMEDOUT : -errno;
-}
-
-/* Connect to one address: a descriptor, or a negative errno. */
-static int connect_one(const struct addrinfo *info, int timeout_ms)
-{
-    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    int e = 0;
-    if (connect(fd, info->ai_addr, info->ai_addrlen) != 0) {
-        e = -errno;
-        if (e == -EINPROGRESS) {
-            e = wait_for(fd, POLLOUT, timeout_ms);
-            int failure = 0;
-            socklen_t size = sizeof failure;
-            if (e == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) == 0)
-                e = -failure;
-        }
-    }
-    if (e == 0)
-        return fd;
-    close(fd);
-    return e;
-}
-
-int stream_open(struct stream *stream, const struct stream_address *address, int timeout_ms,
+int stream_open(struct stream *stream, const struct stream_address *address, unsigned timeout_ms,
                 struct tarn_error *error)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list;
     stream->fd = -1;
     stream->timeout_ms = timeout_ms;
     stream->at = stream->end = 0;
     stream->answered = false;
-    bool v6 = strchr(address->host, ':') != NULL;
-    snprintf(stream->name, sizeof stream->name, v6 ? "[%s]:%s" : "%s:%s", address->host,
-             address->port);
-    int failure = getaddrinfo(address->host, address->port, &hints, &list);
-    if (failure != 0)
-        return error_set(error, TARN_IO, "cannot find %s: %s", address->host,
-                         failure == EAI_SYSTEM ? strerror(errno) : gai_strerror(failure));
-    int e = -EADDRNOTAVAIL;
-    for (const struct addrinfo *info = list; info && stream->fd < 0; info = info->ai_next) {
-        e = connect_one(info, timeout_ms);
-        if (e >= 0)
-            stream->fd = e;
-    }
-    freeaddrinfo(list);
-    if (stream->fd < 0)
-        return error_set(error, TARN_IO, "cannot connect to %s: %s%s", stream->name, strerror(-e),
-                         e == -ECONNREFUSED ? " (is tarn serve running there?)" : "");
+    socket_host_port_text(address->host, address->port, stream->name);
+    struct tarn_error wrong;
+    int status = socket_connect(address->host, address->port, timeout_ms, &stream->fd, &wrong);
+    bool refused = status != TARN_OK && errno == ECONNREFUSED;
+    if (status != TARN_OK)
+        return error_set(error, status, "%s%s", wrong.text,
+                         refused ? " (is tarn serve running there?)" : "");
     return TARN_OK;
 }
 
@@ -149,7 +77,7 @@ int stream_send(struct stream *stream, struct tarn_bytes data, struct tarn_error
             p += n;
             left -= (size_t)n;
         } else if (errno == EAGAIN) {
-            int e = wait_for(stream->fd, POLLOUT, stream->timeout_ms);
+            int e = socket_wait(stream->fd, POLLOUT, stream->timeout_ms);
             if (e < 0)
                 return fail(stream, e, error);
         } else if (errno != EINTR) {
@@ -177,7 +105,7 @@ static int fill(struct stream *stream, struct tarn_error *error)
                                                 "http:// if it speaks HTTP?");
         if (errno != EAGAIN && errno != EINTR)
             return fail(stream, -errno, error);
-        int e = wait_for(stream->fd, POLLIN, stream->timeout_ms);
+        int e = socket_wait(stream->fd, POLLIN, stream->timeout_ms);
         if (e < 0)
             return fail(stream, e, error);
     }

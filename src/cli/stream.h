@@ -7,14 +7,15 @@
 
 #include "core/buffer.h"
 #include "core/status.h"
+#include "os/socket.h"
 
 #define STREAM_BUFFER_BYTES 65536
 #define STREAM_LINE_MAX     16384 /* longest line accepted from a server */
 
 /* Where a server is: "HOST:PORT", "HOST", "[::1]:PORT", any of them after "http://". */
 struct stream_address {
-    char host[256];
-    char port[6];
+    char host[SOCKET_HOST_BYTES_MAX];
+    char port[SOCKET_PORT_BYTES_MAX];
     bool http;
 };
 
@@ -23,17 +24,17 @@ TARN_MUST int stream_address_parse(const char *text, struct stream_address *ret_
                                    struct tarn_error *error);
 
 struct stream {
-    int fd;         /* -1: closed */
-    int timeout_ms; /* for connecting, and for each wait for the peer */
-    char name[280]; /* "host:port" for messages */
-    bool answered;  /* something was received */
-    size_t at, end; /* unread bytes in data */
+    int fd;                           /* -1: closed */
+    unsigned timeout_ms;              /* for connecting, and for each wait for the peer */
+    char name[SOCKET_NAME_BYTES_MAX]; /* "host:port" for messages */
+    bool answered;                    /* something was received */
+    size_t at, end;                   /* unread bytes in data */
     char data[STREAM_BUFFER_BYTES];
 };
 
 /* Resolve and connect, trying each address. Errors: IO. */
 TARN_MUST int stream_open(struct stream *stream, const struct stream_address *address,
-                          int timeout_ms, struct tarn_error *error);
+                          unsigned timeout_ms, struct tarn_error *error);
 void stream_close(struct stream *stream); /* allowed twice */
 
 TARN_MUST int stream_send(struct stream *stream, struct tarn_bytes data, struct tarn_error *error);
