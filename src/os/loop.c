@@ -9,7 +9,10 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/assert.h"
@@ -17,6 +20,7 @@
 int loop_open(struct loop *loop)
 {
     int status;
+    loop->coarse = false;
     loop->wake_fd = -1;
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll_fd < 0)
@@ -70,10 +74,10 @@ void loop_remove(struct loop *loop, int fd)
     (void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
-int loop_wait(struct loop *loop, int timeout_ms, struct loop_event *ret_events, unsigned *ret_count,
-              bool *ret_woken)
+/* Hand out what a wait found: ready events, or -1 with errno. */
+static int take_events(struct loop *loop, int ready, struct loop_event *ret_events,
+                       unsigned *ret_count, bool *ret_woken)
 {
-    int ready = epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS_MAX, timeout_ms);
     if (ready < 0 && errno != EINTR)
         return -errno;
     unsigned count = 0;
@@ -92,6 +96,55 @@ int loop_wait(struct loop *loop, int timeout_ms, struct loop_event *ret_events, 
     *ret_count = count;
     *ret_woken = woken;
     return 0;
+}
+
+int loop_wait(struct loop *loop, int timeout_ms, struct loop_event *ret_events, unsigned *ret_count,
+              bool *ret_woken)
+{
+    int ready = epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS_MAX, timeout_ms);
+    return take_events(loop, ready, ret_events, ret_count, ret_woken);
+}
+
+/* Milliseconds for epoll_wait(2), rounded up; more than it can take is as good as for ever. */
+static int round_up_ms(uint64_t timeout_ns)
+{
+    uint64_t ms = timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
+    return ms > INT32_MAX ? -1 : (int)ms;
+}
+
+/* epoll_pwait2(2), which older C libraries have no name for. */
+static int wait_fine(struct loop *loop, uint64_t timeout_ns)
+{
+#ifdef SYS_epoll_pwait2
+    struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000),
+                               .tv_nsec = (long)(timeout_ns % 1000000000)};
+    return (int)syscall(SYS_epoll_pwait2, loop->epoll_fd, loop->events, LOOP_EVENTS_MAX, &timeout,
+                        NULL, 0);
+#else
+    (void)loop, (void)timeout_ns;
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+int loop_wait_ns(struct loop *loop, uint64_t timeout_ns, struct loop_event *ret_events,
+                 unsigned *ret_count, bool *ret_woken)
+{
+    if (timeout_ns != 0 && timeout_ns != UINT64_MAX && !loop->coarse) {
+        int ready = wait_fine(loop, timeout_ns);
+        /* some sandboxes say EPERM for a call that they do not know */
+        loop->coarse = ready < 0 && (errno == ENOSYS || errno == EPERM);
+        if (!loop->coarse)
+            return take_events(loop, ready, ret_events, ret_count, ret_woken);
+    }
+    return loop_wait(loop, round_up_ms(timeout_ns), ret_events, ret_count, ret_woken);
+}
+
+void loop_set_timer_slack_ns(uint64_t slack_ns)
+{
+    ASSERT(slack_ns >= 1 && slack_ns <= INT64_MAX); /* 0 would mean the default */
+    /* It cannot fail; and if it did, waits would be as late as they are by default. */
+    (void)prctl(PR_SET_TIMERSLACK, (unsigned long)slack_ns, 0, 0, 0);
 }
 
 void loop_wake(struct loop *loop)

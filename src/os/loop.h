@@ -17,6 +17,7 @@
 
 struct loop {
     int epoll_fd, wake_fd;
+    bool coarse; /* the kernel has no time-outs finer than a millisecond */
     struct epoll_event events[LOOP_EVENTS_MAX];
 };
 
@@ -39,6 +40,14 @@ void loop_remove(struct loop *loop, int fd);
  * signal handler's interruption returns no events. */
 TARN_MUST int loop_wait(struct loop *loop, int timeout_ms, struct loop_event *ret_events,
                         unsigned *ret_count, bool *ret_woken);
+
+/* The same with a time-out in ns (UINT64_MAX: for ever). Never returns early for want of precision:
+ * where the kernel has none (before Linux 5.11) it is rounded up to milliseconds. */
+TARN_MUST int loop_wait_ns(struct loop *loop, uint64_t timeout_ns, struct loop_event *ret_events,
+                           unsigned *ret_count, bool *ret_woken);
+/* How much later than asked the kernel may end waits of the calling thread, to save power: 50,000
+ * ns unless set; at least 1. */
+void loop_set_timer_slack_ns(uint64_t slack_ns);
 
 /* Let the present or the next wait return. Any thread; many calls may give one return. */
 void loop_wake(struct loop *loop);
