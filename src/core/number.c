@@ -1,7 +1,7 @@
-/* Numbers to and from text.
+/* Whole numbers to and from text; those with units and fractions are in number_units.c.
  *
- * How: plain digit loops with an overflow check before every step; fractions of sizes in 128-bit
- * integers, so nothing depends on the locale or on rounding of doubles.
+ * How: plain digit loops with an overflow check before every step, so nothing depends on the
+ * locale.
  *
  * Invariants
  * 1. A parser accepts the whole view or nothing, and writes its output on success only.
@@ -11,12 +11,12 @@
 
 #include <stdio.h>
 
-/* Digits from p[0] on into *ret_value; returns how many digits, 0 on overflow of 64 bits. */
-static size_t parse_digits(const char *p, size_t size, uint64_t *ret_value)
+size_t number_take_digits(struct tarn_bytes text, uint64_t *ret_value)
 {
+    const char *p = text.data;
     uint64_t value = 0;
     size_t n = 0;
-    for (; n < size && p[n] >= '0' && p[n] <= '9'; n++) {
+    for (; n < text.size && p[n] >= '0' && p[n] <= '9'; n++) {
         if (__builtin_mul_overflow(value, 10, &value) ||
             __builtin_add_overflow(value, (uint64_t)(p[n] - '0'), &value))
             return 0;
@@ -31,7 +31,7 @@ bool number_parse_uint(struct tarn_bytes text, uint64_t *ret_value)
     uint64_t value;
     if (text.size == 0 || (p[0] == '0' && text.size > 1))
         return false;
-    if (parse_digits(p, text.size, &value) != text.size)
+    if (number_take_digits(text, &value) != text.size)
         return false;
     *ret_value = value;
     return true;
@@ -53,57 +53,6 @@ bool number_parse_int(struct tarn_bytes text, int64_t *ret_value)
         magnitude > (uint64_t)INT64_MAX + 1)
         return false;
     *ret_value = (int64_t)(0 - magnitude);
-    return true;
-}
-
-/* The power of two a suffix stands for ("", "b", "k", "kb", "kib", ...), -1 if it is none. */
-static int suffix_shift(struct tarn_bytes suffix)
-{
-    static const struct {
-        const char *names[3];
-        int shift;
-    } units[] = {
-        {{"k", "kb", "kib"}, 10},
-        {{"m", "mb", "mib"}, 20},
-        {{"g", "gb", "gib"}, 30},
-        {{"t", "tb", "tib"}, 40},
-    };
-    if (suffix.size == 0 || bytes_equal_nocase(suffix, "b"))
-        return 0;
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        for (size_t j = 0; j < 3; j++) {
-            if (bytes_equal_nocase(suffix, units[i].names[j]))
-                return units[i].shift;
-        }
-    }
-    return -1;
-}
-
-bool number_parse_size(struct tarn_bytes text, uint64_t *ret_bytes)
-{
-    const char *p = text.data;
-    uint64_t whole, fraction = 0, scale = 1;
-    size_t at = parse_digits(p, text.size, &whole);
-    if (at == 0)
-        return false;
-    bool has_fraction = at < text.size && p[at] == '.';
-    if (has_fraction) {
-        at++;
-        size_t digits = parse_digits(p + at, text.size - at, &fraction);
-        if (digits == 0 || digits > 18) /* 10^18 < 2^60: the product below fits 128 bits */
-            return false;
-        for (size_t i = 0; i < digits; i++)
-            scale *= 10;
-        at += digits;
-    }
-    int shift = suffix_shift((struct tarn_bytes){p + at, text.size - at});
-    if (shift < 0 || (has_fraction && shift == 0))
-        return false;
-    unsigned __int128 bytes = (unsigned __int128)whole << shift;
-    bytes += ((unsigned __int128)fraction << shift) / scale;
-    if (bytes > UINT64_MAX)
-        return false;
-    *ret_bytes = (uint64_t)bytes;
     return true;
 }
 

@@ -12,6 +12,7 @@
  * Failure modes: INVALID for a value that does not fit the row, NOMEM for texts. */
 #include "core/options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/assert.h"
@@ -51,6 +52,14 @@ static void format_bound(const struct option *row, uint64_t bound, char out[32])
     static const char suffixes[] = "TGMK";
     size_t size = 0;
     char suffix = 0;
+    if (row->type == OPTION_COUNT) {
+        number_format_scaled(bound, out);
+        return;
+    }
+    if (row->type == OPTION_TIME) {
+        number_format_duration(bound, out);
+        return;
+    }
     for (int shift = 40, i = 0; row->type == OPTION_SIZE && shift > 0 && !suffix;
          shift -= 10, i++) {
         if (bound >> shift != 0 && (bound & ((1ull << shift) - 1)) == 0) {
@@ -64,20 +73,28 @@ static void format_bound(const struct option *row, uint64_t bound, char out[32])
     out[size] = 0;
 }
 
+/* "--port: 70000 is over 65535" */
+static int refuse_bound(const struct option *row, struct tarn_bytes value, const char *relation,
+                        const char *bound, struct tarn_error *error)
+{
+    char problem[64];
+    snprintf(problem, sizeof problem, "is %s %s", relation, bound);
+    return refuse(row, value, problem, error);
+}
+
 static int check_bounds(const struct option *row, struct tarn_bytes value, uint64_t number,
                         struct tarn_error *error)
 {
-    char bound[32], problem[64] = "is under ";
+    char bound[32];
     if (number < row->min) {
         format_bound(row, row->min, bound);
-    } else if (row->max != 0 && number > row->max) {
-        memcpy(problem, "is over ", sizeof "is over ");
-        format_bound(row, row->max, bound);
-    } else {
-        return TARN_OK;
+        return refuse_bound(row, value, "under", bound, error);
     }
-    memcpy(problem + strlen(problem), bound, strlen(bound) + 1);
-    return refuse(row, value, problem, error);
+    if (row->max != 0 && number > row->max) {
+        format_bound(row, row->max, bound);
+        return refuse_bound(row, value, "over", bound, error);
+    }
+    return TARN_OK;
 }
 
 static int set_bool(const struct option *row, bool *field, struct tarn_bytes value,
@@ -127,16 +144,33 @@ static int set_uint(const struct option *row, uint64_t *field, struct tarn_bytes
     return TARN_OK;
 }
 
-static int set_size(const struct option *row, uint64_t *field, struct tarn_bytes value,
-                    struct tarn_error *error)
+/* Numbers with units: the parser, and what to say of a text that it refuses. */
+static int set_units(const struct option *row, uint64_t *field, struct tarn_bytes value,
+                     bool (*parse)(struct tarn_bytes text, uint64_t *ret_value),
+                     const char *problem, struct tarn_error *error)
 {
-    uint64_t bytes;
-    if (!number_parse_size(value, &bytes))
-        return refuse(row, value, "is not a size; write it like 4096, 64K, 512M or 1.5G", error);
-    int status = check_bounds(row, value, bytes, error);
+    uint64_t number;
+    if (!parse(value, &number))
+        return refuse(row, value, problem, error);
+    int status = check_bounds(row, value, number, error);
     if (status != TARN_OK)
         return status;
-    *field = bytes;
+    *field = number;
+    return TARN_OK;
+}
+
+static int set_real(const struct option *row, double *field, struct tarn_bytes value,
+                    struct tarn_error *error)
+{
+    double number;
+    char bound[32];
+    if (!number_parse_real(value, &number))
+        return refuse(row, value, "is not a number like 3 or 0.25 (at most 15 digits)", error);
+    if (number < row->real_min)
+        return refuse_bound(row, value, "under", number_format_real(row->real_min, bound), error);
+    if (row->real_max != 0 && number > row->real_max)
+        return refuse_bound(row, value, "over", number_format_real(row->real_max, bound), error);
+    *field = number;
     return TARN_OK;
 }
 
@@ -219,7 +253,16 @@ int options_set(const struct option *row, void *target, struct tarn_bytes value,
     case OPTION_UINT:
         return set_uint(row, field, value, error);
     case OPTION_SIZE:
-        return set_size(row, field, value, error);
+        return set_units(row, field, value, number_parse_size,
+                         "is not a size; write it like 4096, 64K, 512M or 1.5G", error);
+    case OPTION_COUNT:
+        return set_units(row, field, value, number_parse_scaled,
+                         "is not a whole number; write it like 5000, 10k, 1.5M or 2G", error);
+    case OPTION_TIME:
+        return set_units(row, field, value, number_parse_duration,
+                         "is not a time; write it like 10s, 500ms, 250us, 2m or 1h", error);
+    case OPTION_REAL:
+        return set_real(row, field, value, error);
     case OPTION_RANGE:
         return set_range(row, field, value, error);
     case OPTION_TEXT:
@@ -242,6 +285,9 @@ static const char *fallback_of(const struct option *row)
         return "no";
     case OPTION_UINT:
     case OPTION_SIZE:
+    case OPTION_COUNT:
+    case OPTION_TIME:
+    case OPTION_REAL:
     case OPTION_RANGE:
         return "0";
     case OPTION_WORD:
@@ -290,6 +336,7 @@ void options_get(const struct option *row, const void *target, struct buffer *ou
     const void *field = field_of_const(row, target);
     const struct option_range *range;
     const char *text;
+    char number[32];
     switch (row->type) {
     case OPTION_BOOL:
         buffer_append_text(out, *(const bool *)field ? "yes" : "no");
@@ -297,6 +344,15 @@ void options_get(const struct option *row, const void *target, struct buffer *ou
     case OPTION_UINT:
     case OPTION_SIZE:
         buffer_append_uint(out, *(const uint64_t *)field);
+        return;
+    case OPTION_COUNT:
+        buffer_append_text(out, number_format_scaled(*(const uint64_t *)field, number));
+        return;
+    case OPTION_TIME:
+        buffer_append_text(out, number_format_duration(*(const uint64_t *)field, number));
+        return;
+    case OPTION_REAL:
+        buffer_append_text(out, number_format_real(*(const double *)field, number));
         return;
     case OPTION_RANGE:
         range = field;

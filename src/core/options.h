@@ -13,6 +13,9 @@ enum option_type {
     OPTION_BOOL,   /* field: bool. Flag alone = yes; yes|no in files and CONFIG */
     OPTION_UINT,   /* field: uint64_t within [min, max] */
     OPTION_SIZE,   /* field: uint64_t bytes within [min, max]; "64M" */
+    OPTION_COUNT,  /* field: uint64_t within [min, max]; "10M", powers of 1000 */
+    OPTION_TIME,   /* field: uint64_t ns within [min, max]; "500ms", a plain number is seconds */
+    OPTION_REAL,   /* field: double within [real_min, real_max]; "0.95" */
     OPTION_RANGE,  /* field: struct option_range; "N" or "A-B", A <= B, within [min, max] */
     OPTION_TEXT,   /* field: char *; never NULL after options_init (default "" if none) */
     OPTION_SECRET, /* as TEXT; never printed back (CONFIG GET answers it to the authenticated) */
@@ -32,12 +35,13 @@ enum {
 struct option {
     const char *name; /* "http-port"; the flag is --http-port */
     enum option_type type;
-    size_t offset;            /* of the field in the caller's struct */
-    const char *fallback;     /* default, as a user would write it; NULL: "no", 0 or "" by type */
-    const char *argument;     /* placeholder in --help: "N", "FILE"; NULL for BOOL */
-    const char *meaning;      /* one sentence; no final stop */
-    uint64_t min, max;        /* UINT, SIZE, RANGE; max 0: no bound */
-    const char *const *words; /* WORD: NULL-terminated */
+    size_t offset;             /* of the field in the caller's struct */
+    const char *fallback;      /* default, as a user would write it; NULL: "no", 0 or "" by type */
+    const char *argument;      /* placeholder in --help: "N", "FILE"; NULL for BOOL */
+    const char *meaning;       /* one sentence; no final stop */
+    uint64_t min, max;         /* UINT, SIZE, COUNT, TIME, RANGE; max 0: no bound */
+    double real_min, real_max; /* REAL; >= 0; real_max 0: no bound */
+    const char *const *words;  /* WORD: NULL-terminated */
     unsigned flags;
 };
 

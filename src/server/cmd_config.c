@@ -129,7 +129,8 @@ static void swap_field(const struct option *row, struct config *a, struct config
         [OPTION_BOOL] = sizeof(bool),     [OPTION_UINT] = sizeof(uint64_t),
         [OPTION_SIZE] = sizeof(uint64_t), [OPTION_RANGE] = sizeof(struct option_range),
         [OPTION_TEXT] = sizeof(char *),   [OPTION_SECRET] = sizeof(char *),
-        [OPTION_WORD] = sizeof(int),
+        [OPTION_WORD] = sizeof(int),      [OPTION_COUNT] = sizeof(uint64_t),
+        [OPTION_TIME] = sizeof(uint64_t), [OPTION_REAL] = sizeof(double),
     };
     char saved[sizeof(struct option_range)];
     char *x = (char *)a + row->offset, *y = (char *)b + row->offset;

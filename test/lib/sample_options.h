@@ -10,7 +10,8 @@ struct sample {
     struct option_range value_size;
     char *bind, *password;
     int level;
-    uint64_t hidden;
+    uint64_t hidden, records, step_ns;
+    double ratio;
 };
 
 static const char *const sample_levels[] = {"debug", "info", "warning", NULL};
@@ -31,6 +32,12 @@ static const struct option sample_rows[] = {
     {"password", OPTION_SECRET, FIELD(password), NULL, "TEXT", "Password that clients must give"},
     {"a-very-long-option-name", OPTION_WORD, FIELD(level), "info", "LEVEL", "Least level logged",
      .words = sample_levels, .flags = OPTION_ONLY_FLAG},
+    {"records", OPTION_COUNT, FIELD(records), "1M", "N", "Number of records", .min = 1,
+     .max = 1000000000000},
+    {"step", OPTION_TIME, FIELD(step_ns), "1.5s", "TIME", "Time of a step", .min = 1000000,
+     .max = 86400000000000},
+    {"ratio", OPTION_REAL, FIELD(ratio), "0.95", "R", "Share of reads", .real_min = 0.001,
+     .real_max = 1},
     {"hz", OPTION_UINT, FIELD(hidden), "10", .meaning = "known to clients only",
      .flags = OPTION_HIDDEN},
 };

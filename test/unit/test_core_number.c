@@ -83,73 +83,6 @@ static void test_parse_uint(void **state)
     assert_true(value == 42);
 }
 
-static void test_parse_size(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        uint64_t bytes;
-    } good[] = {
-        {"0", 0},
-        {"4096", 4096},
-        {"100B", 100},
-        {"1k", 1024},
-        {"1K", 1024},
-        {"1kb", 1024},
-        {"1KiB", 1024},
-        {"64M", 64ull << 20},
-        {"64MB", 64ull << 20},
-        {"1G", 1ull << 30},
-        {"3tib", 3ull << 40},
-        {"1.5G", 3ull << 29},
-        {"0.5K", 512},
-        {"1.25M", 5ull << 18},
-        {"0.001K", 1}, /* 1.024, rounded down */
-        {"16777215T", 16777215ull << 40},
-        {"18446744073709551615", UINT64_MAX},
-        {"007", 7},
-    };
-    static const char *const bad[] = {
-        "",
-        "K",
-        "-1",
-        "+1",
-        "1.5",
-        "1.5B",
-        "1.",
-        "1.K",
-        ".5G",
-        "1 K",
-        "1X",
-        "1KK",
-        "1kbb",
-        "1ib",
-        "1e3",
-        "16777216T",
-        "18446744073709551616",
-        "1,5G",
-        "0.0000000000000000001G",
-        "99999999999999999999G",
-        "1.5.5G",
-        "K1",
-        " 1K",
-        "1K ",
-    };
-    struct guard guard = guard_new(64);
-    for (size_t i = 0; i < COUNT(good); i++) {
-        uint64_t bytes = 42;
-        assert_true(
-            number_parse_size(guard_end(&guard, good[i].text, strlen(good[i].text)), &bytes));
-        assert_true(bytes == good[i].bytes);
-    }
-    for (size_t i = 0; i < COUNT(bad); i++) {
-        uint64_t bytes = 42;
-        assert_false(number_parse_size(guard_end(&guard, bad[i], strlen(bad[i])), &bytes));
-        assert_true(bytes == 42);
-    }
-    guard_free(&guard);
-}
-
 static void test_format_size(void **state)
 {
     (void)state;
@@ -220,9 +153,9 @@ static void test_there_and_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse_int),    cmocka_unit_test(test_parse_uint),
-        cmocka_unit_test(test_parse_size),   cmocka_unit_test(test_format_size),
-        cmocka_unit_test(test_format_count), cmocka_unit_test(test_there_and_back),
+        cmocka_unit_test(test_parse_int),      cmocka_unit_test(test_parse_uint),
+        cmocka_unit_test(test_format_size),    cmocka_unit_test(test_format_count),
+        cmocka_unit_test(test_there_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

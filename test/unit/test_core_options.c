@@ -47,6 +47,9 @@ static void test_defaults(void **state)
     assert_string_equal(s->password, "");
     assert_int_equal(s->level, 1);
     assert_int_equal(s->hidden, 10);
+    assert_int_equal(s->records, 1000000);
+    assert_true(s->step_ns == 1500000000);
+    assert_true(s->ratio == 0.95);
 }
 
 static void test_find(void **state)
@@ -80,6 +83,17 @@ static void test_good_values(void **state)
         {"bind", "::1", "::1"},
         {"password", "p w", "p w"},
         {"a-very-long-option-name", "WARNING", "warning"},
+        {"records", "1T", "1T"},
+        {"records", "1.5k", "1500"},
+        {"records", "0012", "12"},
+        {"records", "2500000", "2.5M"},
+        {"step", "0.25", "250ms"},
+        {"step", "90s", "90s"},
+        {"step", "24h", "24h"},
+        {"step", "1MS", "1ms"},
+        {"ratio", "1", "1"},
+        {"ratio", "0.50", "0.5"},
+        {"ratio", "1e-3", "0.001"},
     };
     struct buffer out;
     buffer_init(&out, 0);
@@ -127,6 +141,23 @@ static void test_bad_values(void **state)
         {"value-size", "1-2-3", "--value-size: 1-2-3 is neither a number nor a range like 10-20"},
         {"a-very-long-option-name", "loud",
          "--a-very-long-option-name: loud is unknown; choose debug, info or warning"},
+        {"records", "1.0005k",
+         "--records: 1.0005k is not a whole number; write it like 5000, 10k, 1.5M or 2G"},
+        {"records", "-5",
+         "--records: -5 is not a whole number; write it like 5000, 10k, 1.5M or 2G"},
+        {"records", "0", "--records: 0 is under 1"},
+        {"records", "1.1T", "--records: 1.1T is over 1T"},
+        {"step", "fast", "--step: fast is not a time; write it like 10s, 500ms, 250us, 2m or 1h"},
+        {"step", "",
+         "--step: an empty value is not a time; write it like 10s, 500ms, 250us, 2m or "
+         "1h"},
+        {"step", "999us", "--step: 999us is under 1ms"},
+        {"step", "25h", "--step: 25h is over 24h"},
+        {"ratio", "half", "--ratio: half is not a number like 3 or 0.25 (at most 15 digits)"},
+        {"ratio", "-1", "--ratio: -1 is not a number like 3 or 0.25 (at most 15 digits)"},
+        {"ratio", "nan", "--ratio: nan is not a number like 3 or 0.25 (at most 15 digits)"},
+        {"ratio", "1.001", "--ratio: 1.001 is over 1"},
+        {"ratio", "0", "--ratio: 0 is under 0.001"},
     };
     struct buffer before, after;
     buffer_init(&before, 0);

@@ -18,7 +18,10 @@ static const char expected[] =
     "  --bind ADDRESS      Address to listen on (default 127.0.0.1)\n"
     "  --password TEXT     Password that clients must give\n"
     "  --a-very-long-option-name LEVEL\n"
-    "                      Least level logged: debug, info or warning (default info)\n";
+    "                      Least level logged: debug, info or warning (default info)\n"
+    "  --records N         Number of records (default 1M)\n"
+    "  --step TIME         Time of a step (default 1.5s)\n"
+    "  --ratio R           Share of reads (default 0.95)\n";
 
 static void test_whole_text(void **state)
 {
