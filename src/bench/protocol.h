@@ -113,10 +113,11 @@ enum protocol_outcome protocol_malformed(struct protocol_reply *reply, const cha
 /* The start of peers' bytes for such a text: its first line or a part, escaped, in out. */
 #define PROTOCOL_EXCERPT_BYTES_MAX 64
 const char *protocol_excerpt(struct tarn_bytes bytes, char out[PROTOCOL_EXCERPT_BYTES_MAX]);
-/* The line at input + at. COMPLETE: ret_line is it without its LF and a CR before that, ret_end
- * where the next one starts. INCOMPLETE: ret_end is how many bytes are needed in all. MALFORMED: it
- * is longer than PROTOCOL_LINE_BYTES_MAX; no text is written. */
-enum protocol_outcome protocol_line(struct tarn_bytes input, size_t at, struct tarn_bytes *ret_line,
+/* The line at input + at. COMPLETE: ret_line is it without its CR LF, ret_end where the next one
+ * starts. INCOMPLETE: ret_end is how many bytes are needed in all. MALFORMED: it is longer than
+ * PROTOCOL_LINE_BYTES_MAX or ends without a CR; the text is written. */
+enum protocol_outcome protocol_line(struct tarn_bytes input, size_t at,
+                                    struct protocol_reply *reply, struct tarn_bytes *ret_line,
                                     size_t *ret_end);
 
 #endif
