@@ -12,30 +12,15 @@
  * Failure modes: anything unreadable or malformed is no limit. */
 #include "os/cgroup.h"
 
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/number.h"
+#include "os/text_file.h"
 
 #define PATH_BYTES 1024
-
-/* The file's first bytes as a string; false if unreadable. */
-static bool read_text(const char *path, char *ret_text, size_t text_bytes)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t n = read(fd, ret_text, text_bytes - 1);
-    close(fd);
-    if (n < 0)
-        return false;
-    ret_text[n] = 0;
-    return true;
-}
 
 /* Is `word` one of the comma-separated words of list[0..size)? */
 static bool list_has(const char *list, size_t size, const char *word)
@@ -107,7 +92,7 @@ static bool read_number(const char *directory, const char *file, uint64_t *ret_v
 {
     char path[2 * PATH_BYTES + 64], text[64];
     snprintf(path, sizeof path, "%s/%s", directory, file);
-    if (!read_text(path, text, sizeof text))
+    if (!text_file_read(path, text, sizeof text))
         return false;
     return number_parse_uint((struct tarn_bytes){text, strcspn(text, " \n")}, ret_value);
 }
@@ -139,7 +124,7 @@ static void read_cpu_v2(const char *directory, void *result)
 {
     char path[2 * PATH_BYTES + 64], text[64];
     snprintf(path, sizeof path, "%s/cpu.max", directory);
-    if (!read_text(path, text, sizeof text))
+    if (!text_file_read(path, text, sizeof text))
         return;
     size_t first = strcspn(text, " \n"), second;
     if (text[first] != ' ')
@@ -163,7 +148,7 @@ uint64_t cgroup_memory_max(const char *path_proc, const char *path_mount)
 {
     char proc[4096], group[PATH_BYTES], root[PATH_BYTES];
     uint64_t least = UINT64_MAX;
-    if (!read_text(path_proc, proc, sizeof proc))
+    if (!text_file_read(path_proc, proc, sizeof proc))
         return least;
     if (find_group(proc, "", group))
         walk_up(path_mount, group, read_memory_v2, &least);
@@ -178,7 +163,7 @@ unsigned cgroup_cpu_max(const char *path_proc, const char *path_mount)
 {
     char proc[4096], group[PATH_BYTES], root[PATH_BYTES];
     unsigned least = 0;
-    if (!read_text(path_proc, proc, sizeof proc))
+    if (!text_file_read(path_proc, proc, sizeof proc))
         return least;
     if (find_group(proc, "", group))
         walk_up(path_mount, group, read_cpu_v2, &least);

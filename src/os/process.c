@@ -6,7 +6,6 @@
  * Invariants: at least one core; a memory limit above the machine's memory is ignored.
  * Failure modes: none; what cannot be read is 0. */
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "core/number.h"
 #include "os/cgroup.h"
 #include "os/os.h"
+#include "os/text_file.h"
 
 #define PROC_CGROUP  "/proc/self/cgroup"
 #define MOUNT_CGROUP "/sys/fs/cgroup"
@@ -64,14 +64,8 @@ uint64_t os_memory_total(void)
 uint64_t os_memory_resident(void)
 {
     char text[128]; /* "size resident shared ..." in pages */
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (!text_file_read("/proc/self/statm", text, sizeof text))
         return 0;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
-        return 0;
-    text[n] = 0;
     size_t skip = strcspn(text, " ");
     if (text[skip] != ' ')
         return 0;
