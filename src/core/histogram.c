@@ -77,6 +77,12 @@ static uint64_t slot_upper(unsigned magnitude, unsigned slot)
            1; /* wraps to UINT64_MAX at the top */
 }
 
+/* The least. */
+static uint64_t slot_lower(unsigned magnitude, unsigned slot)
+{
+    return magnitude == 0 ? slot : ((uint64_t)slot + SLOT_COUNT) << magnitude;
+}
+
 static counter *slots_of(const struct histogram *h, unsigned magnitude)
 {
     return atomic_load_explicit(&h->slots[magnitude], memory_order_acquire);
@@ -152,6 +158,87 @@ void histogram_merge(struct histogram *into, const struct histogram *from)
     if (total)
         add_range(into, total, atomic_load_explicit(&from->sum, memory_order_relaxed),
                   load(&from->min), load(&from->max));
+}
+
+/* Take as much of *amount as the counter has; returns what is left in the counter. */
+static uint64_t take(counter *c, uint64_t *amount)
+{
+    uint64_t count = load(c), part = count < *amount ? count : *amount;
+    *amount -= part;
+    if (part)
+        store(c, count - part);
+    return count - part;
+}
+
+/* What one of the two had no memory to count exactly is in coarse[] there and in a slot here, or
+ * the other way round: it is taken from coarse[] first, then from the magnitude's lowest slots, so
+ * that counts stay exact. */
+static void subtract_magnitude(struct histogram *from, const struct histogram *what, unsigned m)
+{
+    counter *slots = slots_of(from, m);
+    const counter *slots_what = slots_of(what, m);
+    uint64_t owed = load(&what->coarse[m]);
+    for (unsigned i = 0; slots_what && i < slot_count(m); i++) {
+        uint64_t amount = load(&slots_what[i]);
+        if (slots && amount)
+            take(&slots[i], &amount);
+        owed += amount;
+    }
+    if (owed)
+        take(&from->coarse[m], &owed);
+    for (unsigned i = 0; slots && owed && i < slot_count(m); i++)
+        take(&slots[i], &owed);
+}
+
+/* The values in one magnitude, and bounds of the outermost; bounds unchanged if there are none. */
+static uint64_t count_magnitude(const struct histogram *h, unsigned m, uint64_t *least,
+                                uint64_t *greatest)
+{
+    const counter *slots = slots_of(h, m);
+    uint64_t total = load(&h->coarse[m]), lower = UINT64_MAX, upper = 0;
+    if (total) {
+        lower = slot_lower(m, 0);
+        upper = slot_upper(m, slot_count(m) - 1);
+    }
+    for (unsigned i = 0; slots && i < slot_count(m); i++) {
+        uint64_t count = load(&slots[i]);
+        if (count && slot_lower(m, i) < lower)
+            lower = slot_lower(m, i);
+        if (count && slot_upper(m, i) > upper)
+            upper = slot_upper(m, i);
+        total += count;
+    }
+    if (total && *least == UINT64_MAX)
+        *least = lower;
+    if (total)
+        *greatest = upper;
+    return total;
+}
+
+void histogram_subtract(struct histogram *from, const struct histogram *what)
+{
+    uint64_t total = 0, least = UINT64_MAX, greatest = 0;
+    uint64_t min = load(&from->min), max = load(&from->max);
+    double sum = atomic_load_explicit(&from->sum, memory_order_relaxed) -
+                 atomic_load_explicit(&what->sum, memory_order_relaxed);
+    for (unsigned m = 0; m < MAGNITUDE_COUNT; m++) {
+        subtract_magnitude(from, what, m);
+        total += count_magnitude(from, m, &least, &greatest);
+    }
+    if (total == 0) {
+        histogram_reset(from);
+        return;
+    }
+    store(&from->total, total);
+    max = greatest < max ? greatest : max;
+    min = least > min ? least : min;
+    min = min < max ? min : max; /* the extremes of a copy may lag behind its counts */
+    store(&from->max, max);
+    store(&from->min, min);
+    /* the difference of two rounded sums may lie outside of what is possible */
+    sum = sum < (double)min * (double)total ? (double)min * (double)total : sum;
+    sum = sum > (double)max * (double)total ? (double)max * (double)total : sum;
+    atomic_store_explicit(&from->sum, sum, memory_order_relaxed);
 }
 
 void histogram_reset(struct histogram *h)

@@ -14,6 +14,10 @@ struct histogram *histogram_new(void); /* NULL if out of memory */
 void histogram_free(struct histogram *h);
 void histogram_record(struct histogram *h, uint64_t value, uint64_t count);
 void histogram_merge(struct histogram *into, const struct histogram *from);
+/* Take away the values of `what`, an earlier state of the same growing histogram (or of the same
+ * merge of several), so that those recorded since are left. Least and greatest are then known as
+ * exactly as the others only: the bounds of the outermost values left. */
+void histogram_subtract(struct histogram *from, const struct histogram *what);
 void histogram_reset(struct histogram *h);
 uint64_t histogram_count(const struct histogram *h);
 uint64_t histogram_min(const struct histogram *h); /* 0 if empty */
