@@ -31,7 +31,7 @@ bool protocol_reply_grow(struct protocol_reply *reply, size_t count)
     size_t capacity = reply->capacity ? reply->capacity : VALUES_MIN;
     while (capacity < count)
         capacity *= 2;
-    struct tarn_bytes *values = reallocarray(reply->values, capacity, sizeof *values);
+    struct tarn_bytes *values = realloc(reply->values, capacity * sizeof *values);
     if (!values)
         return false;
     reply->values = values;
