@@ -38,12 +38,14 @@ static bool is_line_safe(const char *text, bool blanks)
 static int http_check(const struct protocol_peer *peer, struct tarn_error *error)
 {
     if (!is_line_safe(peer->host, false))
-        return error_set(error, TARN_INVALID, "a host with blanks cannot go over HTTP");
+        return error_set(error, TARN_INVALID,
+                         "a host with blanks or control characters cannot go over HTTP");
     if (peer->path_before[0] != '/')
         return error_set(error, TARN_INVALID, "the path of a URL must start with '/'");
     if (!is_line_safe(peer->path_before, false) || !is_line_safe(peer->path_after, false))
-        return error_set(error, TARN_INVALID,
-                         "blanks and control characters in a URL must be written as %%20");
+        return error_set(
+            error, TARN_INVALID,
+            "blanks and control characters in a URL must be written as %%20 and the like");
     if (peer->password && !is_line_safe(peer->password, true))
         return error_set(error, TARN_INVALID,
                          "a password with control characters cannot go over HTTP");
