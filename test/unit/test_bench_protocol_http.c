@@ -79,12 +79,16 @@ static void test_longest_key(void **state)
     check_encoded((struct tarn_bytes){key, sizeof key}, expected);
 }
 
-static void test_no_room(void **state)
+static void test_room(void **state)
 {
     (void)state;
-    static const struct tarn_bytes key = {"k", 1};
-    CHECK_NO_ROOM(protocol_http.get(&peer, &key, 1, &out));
-    CHECK_NO_ROOM(protocol_http.put(&peer, &key, &key, 1, &out));
+    static const char block[600];
+    const struct tarn_bytes key = {block, 100}, value = {block, 600};
+    struct protocol_peer secret = peer;
+    secret.password = "a password that is longer than the slack";
+    CHECK_ROOM(protocol_http.get(&peer, &key, 1, &out));
+    CHECK_ROOM(protocol_http.get(&secret, &key, 1, &out));
+    CHECK_ROOM(protocol_http.put(&peer, &key, &value, 1, &out));
 }
 
 static void check_peer(struct protocol_peer wrong, const char *text)
@@ -412,7 +416,7 @@ int main(void)
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_keys_are_encoded),
         cmocka_unit_test(test_longest_key),
-        cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_room),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_closing),

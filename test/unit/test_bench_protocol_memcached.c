@@ -49,12 +49,15 @@ static void test_longest(void **state)
     buffer_done(&out);
 }
 
-static void test_no_room(void **state)
+static void test_room(void **state)
 {
     (void)state;
-    CHECK_NO_ROOM(protocol_memcached.get(&peer, keys, 4, &out));
-    CHECK_NO_ROOM(protocol_memcached.put(&peer, keys, keys, 1, &out));
-    CHECK_NO_ROOM(protocol_memcached.hello(&peer, &out));
+    static char block[600];
+    struct tarn_bytes value = {block, 600};
+    CHECK_ROOM(protocol_memcached.get(&peer, keys, 4, &out));
+    CHECK_ROOM(protocol_memcached.put(&peer, keys, &value, 1, &out));
+    CHECK_ROOM(protocol_memcached.put(&peer, keys, keys, 1, &out));
+    CHECK_ROOM(protocol_memcached.hello(&peer, &out));
 }
 
 static void test_check(void **state)
@@ -265,7 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests),       cmocka_unit_test(test_longest),
-        cmocka_unit_test(test_no_room),        cmocka_unit_test(test_check),
+        cmocka_unit_test(test_room),           cmocka_unit_test(test_check),
         cmocka_unit_test(test_keys_allowed),   cmocka_unit_test(test_one_value),
         cmocka_unit_test(test_several_values), cmocka_unit_test(test_other_replies),
         cmocka_unit_test(test_errors),         cmocka_unit_test(test_bytes_needed),

@@ -159,15 +159,18 @@ static void test_many_keys(void **state)
     buffer_done(&out);
 }
 
-static void test_no_room(void **state)
+static void test_room(void **state)
 {
     (void)state;
     static const struct protocol_peer secret = {.password = "secret"};
-    CHECK_NO_ROOM(protocol_resp.get(&peer, three, 1, &out));
-    CHECK_NO_ROOM(protocol_resp.get(&peer, three, 3, &out));
-    CHECK_NO_ROOM(protocol_resp.put(&peer, three, three, 1, &out));
-    CHECK_NO_ROOM(protocol_resp.scan(&peer, 0, 1, &out));
-    CHECK_NO_ROOM(protocol_resp.hello(&secret, &out));
+    static const char block[600];
+    const struct tarn_bytes big[] = {{block, 500}, {block, 600}};
+    CHECK_ROOM(protocol_resp.put(&peer, big, big, 2, &out));
+    CHECK_ROOM(protocol_resp.get(&peer, three, 1, &out));
+    CHECK_ROOM(protocol_resp.get(&peer, three, 3, &out));
+    CHECK_ROOM(protocol_resp.put(&peer, three, three, 1, &out));
+    CHECK_ROOM(protocol_resp.scan(&peer, 0, 1, &out));
+    CHECK_ROOM(protocol_resp.hello(&secret, &out));
 }
 
 /* --- replies --- */
@@ -456,7 +459,7 @@ int main(void)
         cmocka_unit_test(test_keys_allowed),
         cmocka_unit_test(test_sizes_as_the_server_reads_them),
         cmocka_unit_test(test_many_keys),
-        cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_room),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_several_values),
