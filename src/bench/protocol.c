@@ -9,7 +9,7 @@
  * 2. A line is judged by its first PROTOCOL_LINE_BYTES_MAX bytes alone, so that what is said of the
  *    start of an answer holds when more of it has come.
  * Failure modes: no memory for the list: false, the list stays as it was. */
-#include "bench/protocol.h"
+#include "bench/protocol_internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>

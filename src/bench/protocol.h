@@ -87,37 +87,8 @@ extern const struct protocol protocol_resp, protocol_http, protocol_memcached;
 
 bool protocol_key_allowed(const struct protocol *protocol, struct tarn_bytes key);
 
-/* --- for decoders --- */
-
-/* As if nothing had been decoded; keeps the memory. */
-static inline void protocol_reply_clear(struct protocol_reply *reply)
-{
-    reply->error = reply->closes = false;
-    reply->cursor = 0;
-    reply->count = 0;
-}
-/* Room for `count` values; false if out of memory. */
-bool protocol_reply_grow(struct protocol_reply *reply, size_t count);
-/* Append a view; false if out of memory. */
-static inline bool protocol_reply_add(struct protocol_reply *reply, struct tarn_bytes value)
-{
-    if (__builtin_expect(reply->count == reply->capacity, 0) &&
-        !protocol_reply_grow(reply, reply->count + 1))
-        return false;
-    reply->values[reply->count++] = value;
-    return true;
-}
-/* Write error_text, cut if long; count becomes 0. Returns MALFORMED. */
-enum protocol_outcome protocol_malformed(struct protocol_reply *reply, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-/* The start of peers' bytes for such a text: its first line or a part, escaped, in out. */
+/* The start of a peer's bytes for a message: the first line or a part of it, escaped, in out. */
 #define PROTOCOL_EXCERPT_BYTES_MAX 64
 const char *protocol_excerpt(struct tarn_bytes bytes, char out[PROTOCOL_EXCERPT_BYTES_MAX]);
-/* The line at input + at. COMPLETE: ret_line is it without its CR LF, ret_end where the next one
- * starts. INCOMPLETE: ret_end is how many bytes are needed in all. MALFORMED: it is longer than
- * PROTOCOL_LINE_BYTES_MAX or ends without a CR; the text is written. */
-enum protocol_outcome protocol_line(struct tarn_bytes input, size_t at,
-                                    struct protocol_reply *reply, struct tarn_bytes *ret_line,
-                                    size_t *ret_end);
 
 #endif

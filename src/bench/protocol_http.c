@@ -15,12 +15,9 @@
  * 3. Each outcome but INCOMPLETE follows from the bytes that were judged.
  * Failure modes: MALFORMED for what is not HTTP/1 and for a body whose end only the end of the
  * connection would tell; NOMEM for gathering. */
-#include "bench/protocol.h"
-#include "core/assert.h"
-#include "core/codec.h"
+#include "bench/protocol_internal.h"
 #include "core/number.h"
 
-#define CRLF             0x0a0d /* as load_u16le() sees "\r\n" */
 #define CHUNK_DIGITS_MAX 16
 #define LAST_CHUNK_BYTES 5 /* "0\r\n\r\n" */
 
@@ -59,16 +56,9 @@ static unsigned http_hello(const struct protocol_peer *peer, struct buffer *out)
     return 0;
 }
 
-static unsigned char *write_bytes(unsigned char *out, const void *data, size_t size)
-{
-    if (size > 0)
-        memcpy(out, data, size);
-    return out + size;
-}
-
 static unsigned char *write_text(unsigned char *out, const char *text)
 {
-    return write_bytes(out, text, strlen(text));
+    return protocol_write(out, text, strlen(text));
 }
 
 /* "." and ".." alone would be steps in the path and not keys. */
@@ -120,19 +110,18 @@ static void append_request(const struct protocol_peer *peer, const char *method,
     p = write_text(p, peer->path_before);
     p = write_encoded(p, key);
     p = write_text(p, peer->path_after);
-    p = write_bytes(p, version, sizeof version - 1);
+    p = protocol_write(p, version, sizeof version - 1);
     p = write_text(p, peer->host);
     if (password)
-        p = write_text(write_bytes(p, authorization, sizeof authorization - 1), peer->password);
+        p = write_text(protocol_write(p, authorization, sizeof authorization - 1), peer->password);
     if (value) {
-        p = write_bytes(p, length, sizeof length - 1);
+        p = protocol_write(p, length, sizeof length - 1);
         p += number_format_uint(value->size, (char *)p);
     }
-    p = write_bytes(p, end, sizeof end - 1);
+    p = protocol_write(p, end, sizeof end - 1);
     if (value)
-        p = write_bytes(p, value->data, value->size);
-    out->size = (size_t)(p - out->data);
-    ASSERT(out->size <= out->capacity);
+        p = protocol_write(p, value->data, value->size);
+    protocol_written(out, p);
 }
 
 static void http_get(const struct protocol_peer *peer, const struct tarn_bytes *keys, size_t count,

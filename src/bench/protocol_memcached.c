@@ -11,14 +11,11 @@
  * 2. A length is compared with its bound before it is added to anything.
  * Failure modes: MALFORMED for anything that is no reply to the request, a value that was not asked
  * for included; NOMEM for the list. */
-#include "bench/protocol.h"
-#include "core/assert.h"
-#include "core/codec.h"
+#include "bench/protocol_internal.h"
 #include "core/number.h"
 
 #define KEY_BYTES_MAX 250 /* memcached's KEY_MAX_LENGTH */
 #define GET_KEYS_MAX  (1u << 16)
-#define CRLF          0x0a0d /* as load_u16le() sees "\r\n" */
 
 /* --- requests --- */
 
@@ -36,19 +33,6 @@ static unsigned memcached_hello(const struct protocol_peer *peer, struct buffer 
     return 1;
 }
 
-static unsigned char *write_bytes(unsigned char *out, struct tarn_bytes bytes)
-{
-    if (bytes.size > 0)
-        memcpy(out, bytes.data, bytes.size);
-    return out + bytes.size;
-}
-
-static void finish(struct buffer *out, const unsigned char *end)
-{
-    out->size = (size_t)(end - out->data);
-    ASSERT(out->size <= out->capacity);
-}
-
 static void memcached_get(const struct protocol_peer *peer, const struct tarn_bytes *keys,
                           size_t count, struct buffer *out)
 {
@@ -62,14 +46,12 @@ static void memcached_get(const struct protocol_peer *peer, const struct tarn_by
     if (!buffer_reserve(out, size))
         return;
     unsigned char *p = out->data + out->size;
-    memcpy(p, "get", 3);
-    p += 3;
+    p = protocol_write(p, "get", 3);
     for (size_t i = 0; i < count; i++) {
         *p++ = ' ';
-        p = write_bytes(p, keys[i]);
+        p = protocol_write(p, keys[i].data, keys[i].size);
     }
-    store_u16le(p, CRLF);
-    finish(out, p + 2);
+    protocol_written(out, protocol_write_line_end(p));
 }
 
 static void memcached_put(const struct protocol_peer *peer, const struct tarn_bytes *keys,
@@ -81,15 +63,12 @@ static void memcached_put(const struct protocol_peer *peer, const struct tarn_by
     if (!buffer_reserve(out, 4 + keys[0].size + 5 + 20 + 2 + values[0].size + 2))
         return;
     unsigned char *p = out->data + out->size;
-    memcpy(p, "set ", 4);
-    p = write_bytes(p + 4, keys[0]);
-    memcpy(p, flags_and_expiry, 5);
-    p += 5;
+    p = protocol_write(p, "set ", 4);
+    p = protocol_write(p, keys[0].data, keys[0].size);
+    p = protocol_write(p, flags_and_expiry, sizeof flags_and_expiry - 1);
     p += number_format_uint(values[0].size, (char *)p);
-    store_u16le(p, CRLF);
-    p = write_bytes(p + 2, values[0]);
-    store_u16le(p, CRLF);
-    finish(out, p + 2);
+    p = protocol_write(protocol_write_line_end(p), values[0].data, values[0].size);
+    protocol_written(out, protocol_write_line_end(p));
 }
 
 /* --- replies --- */

@@ -12,16 +12,13 @@
  * 3. Each outcome but INCOMPLETE follows from the bytes that were judged, so that more bytes do not
  *    change it.
  * Failure modes: MALFORMED for anything that is no reply to the request; NOMEM for the list. */
-#include "bench/protocol.h"
-#include "core/assert.h"
-#include "core/codec.h"
+#include "bench/protocol_internal.h"
 #include "core/number.h"
 
-#define CRLF          0x0a0d /* as load_u16le() sees "\r\n" */
-#define DIGITS_MAX    10     /* of a length: enough for every bound here */
-#define FRAME_BYTES   25     /* '$', 20 digits and two line ends: what a bulk string adds at most */
-#define ELEMENT_BYTES 3      /* the least a value takes: "_\r\n" */
-#define KEY_BYTES     6      /* the least a key of a SCAN takes: "$0\r\n\r\n" */
+#define DIGITS_MAX    10 /* of a length: enough for every bound here */
+#define FRAME_BYTES   25 /* '$', 20 digits and two line ends: what a bulk string adds at most */
+#define ELEMENT_BYTES 3  /* the least a value takes: "_\r\n" */
+#define KEY_BYTES     6  /* the least a key of a SCAN takes: "$0\r\n\r\n" */
 /* Redis takes 1024 * 1024 arguments, the command's name included; an MSET has two a key. */
 #define GET_KEYS_MAX ((1u << 20) - 1)
 #define PUT_KEYS_MAX ((1u << 19) - 1)
@@ -42,26 +39,18 @@ static inline unsigned char *write_number(unsigned char *out, uint64_t value)
     return out + number_format_uint(value, (char *)out);
 }
 
-static inline unsigned char *write_line_end(unsigned char *out)
-{
-    store_u16le(out, CRLF);
-    return out + 2;
-}
-
 static inline unsigned char *write_bulk(unsigned char *out, struct tarn_bytes bytes)
 {
     *out++ = '$';
-    out = write_line_end(write_number(out, bytes.size));
-    if (bytes.size > 0)
-        memcpy(out, bytes.data, bytes.size);
-    return write_line_end(out + bytes.size);
+    out = protocol_write_line_end(write_number(out, bytes.size));
+    return protocol_write_line_end(protocol_write(out, bytes.data, bytes.size));
 }
 
 /* "*<count>\r\n" and the command's name. */
 static unsigned char *write_head(unsigned char *out, size_t count, const char *name)
 {
     *out++ = '*';
-    out = write_line_end(write_number(out, count));
+    out = protocol_write_line_end(write_number(out, count));
     return write_bulk(out, bytes_of(name));
 }
 
@@ -79,12 +68,6 @@ static unsigned char *reserve(struct buffer *out, const struct tarn_bytes *keys,
     return buffer_reserve(out, size) ? out->data + out->size : NULL;
 }
 
-static void finish(struct buffer *out, const unsigned char *end)
-{
-    out->size = (size_t)(end - out->data);
-    ASSERT(out->size <= out->capacity);
-}
-
 static unsigned resp_hello(const struct protocol_peer *peer, struct buffer *out)
 {
     static const char ping[] = "*1\r\n$4\r\nPING\r\n";
@@ -93,7 +76,7 @@ static unsigned resp_hello(const struct protocol_peer *peer, struct buffer *out)
         struct tarn_bytes words[] = {bytes_of("AUTH"), bytes_of(peer->password)};
         unsigned char *p = reserve(out, words, NULL, 2);
         if (p)
-            finish(out, write_bulk(write_head(p, 2, "AUTH"), words[1]));
+            protocol_written(out, write_bulk(write_head(p, 2, "AUTH"), words[1]));
     }
     buffer_append(out, ping, sizeof ping - 1);
     return password ? 2 : 1;
@@ -109,14 +92,13 @@ static void resp_get(const struct protocol_peer *peer, const struct tarn_bytes *
     if (!p)
         return;
     if (count == 1) {
-        memcpy(p, get, sizeof get - 1);
-        p += sizeof get - 1;
+        p = protocol_write(p, get, sizeof get - 1);
     } else {
         p = write_head(p, count + 1, "MGET");
     }
     for (size_t i = 0; i < count; i++)
         p = write_bulk(p, keys[i]);
-    finish(out, p);
+    protocol_written(out, p);
 }
 
 static void resp_put(const struct protocol_peer *peer, const struct tarn_bytes *keys,
@@ -129,14 +111,13 @@ static void resp_put(const struct protocol_peer *peer, const struct tarn_bytes *
     if (!p)
         return;
     if (count == 1) {
-        memcpy(p, set, sizeof set - 1);
-        p += sizeof set - 1;
+        p = protocol_write(p, set, sizeof set - 1);
     } else {
         p = write_head(p, 2 * count + 1, "MSET");
     }
     for (size_t i = 0; i < count; i++)
         p = write_bulk(write_bulk(p, keys[i]), values[i]);
-    finish(out, p);
+    protocol_written(out, p);
 }
 
 static void resp_scan(const struct protocol_peer *peer, uint64_t cursor, unsigned count,
@@ -155,7 +136,7 @@ static void resp_scan(const struct protocol_peer *peer, uint64_t cursor, unsigne
     p = write_head(p, 4, "SCAN");
     for (size_t i = 0; i < 3; i++)
         p = write_bulk(p, words[i]);
-    finish(out, p);
+    protocol_written(out, p);
 }
 
 /* --- replies --- */
