@@ -27,12 +27,18 @@ struct arrival {
     double period_s;  /* > 0 */
     uint64_t random;  /* state of core/random.h */
     double due_count; /* R of the request that is next */
+    double position; /* of the last one in its period, 0..1: where the search for the next begins */
+    uint64_t last_ns; /* when the last one was due */
 };
 
-/* phase: 0..1, shifts a fixed schedule by that share of one request, so that several threads'
- * schedules interleave. rate > 0. */
+/* phase: 0 <= phase < 1, shifts a fixed schedule by that share of one request, so that several
+ * threads' schedules interleave (thread i of n: i / n); the first request of phase 0 is due at 0.
+ * rate > 0, period_s > 0. Schedules of different seeds are independent; a fixed one has no use for
+ * its seed. */
 void arrival_init(struct arrival *a, enum arrival_pattern pattern, bool poisson, double rate,
                   double period_s, double phase, uint64_t seed);
+#define ARRIVAL_NS_MAX (1ull << 62) /* 146 years: what is later is due then */
+
 /* When the next request is due, in ns since the start; then move on to the one after. Never
  * decreases. */
 uint64_t arrival_next(struct arrival *a);
