@@ -15,7 +15,7 @@ enum distribution_kind {
 
 struct distribution_options {
     enum distribution_kind kind;
-    uint64_t domain;           /* records that exist or may come to exist, >= 1: see below */
+    uint64_t domain;           /* records that exist or may come to exist, 1..ZIPF_N_MAX: below */
     double theta;              /* zipfian, latest */
     double hot_records_share;  /* hotspot: 0 < share <= 1 */
     double hot_requests_share; /* hotspot: 0..1 */
@@ -42,10 +42,11 @@ void chooser_init(struct chooser *c, const struct distribution *d, uint64_t seed
                   unsigned threads);
 
 /* A record 0..limit-1. limit: records that exist now, 1 <= limit. The zipfian is over the whole
- * domain, choices >= limit being drawn again (as YCSB does where a workload inserts), so that the
- * popular records stay the same while the key space grows; where nothing is inserted the domain
- * is the number of records and the distribution exact. Uniform, latest and hotspot are over
- * [0, limit); a sequential thread visits thread, thread + threads, ... and wraps at limit. */
+ * domain, choices >= limit being drawn again (as YCSB does where a workload inserts; uniformly
+ * after 64 times), so that the popular records stay the same while the key space grows; where
+ * nothing is inserted the domain is the number of records and the distribution exact. Uniform,
+ * latest and hotspot are over [0, limit); a sequential thread visits thread, thread + threads, ...
+ * and wraps at limit. */
 uint64_t chooser_next(struct chooser *c, uint64_t limit);
 
 /* A fixed permutation of 0..domain-1 (domain >= 1) without structure to the eye: a bijection of the

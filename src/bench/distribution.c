@@ -1,0 +1,112 @@
+/* Which record a request asks for.
+ *
+ * How: uniform numbers below a limit are the high half of random * limit (Lemire, "Fast random
+ * integer generation in an interval", 2019), without his correction: a record is off by at most
+ * limit / 2^64 of its share. Hotspot is YCSB's HotspotIntegerGenerator (the hot records are the
+ * first ones, as generated keys are scattered already), latest its SkewedLatestGenerator.
+ *
+ * Invariants
+ * 1. A choice is below the limit it was asked for, whatever the domain and the thread.
+ * 2. Choices depend on seed, thread, threads and the limits alone.
+ * Failure modes: none. A zipfian whose limit is a tiny part of its domain would draw for ever;
+ * after REDRAWS_MAX draws it chooses uniformly (at a limit of 4/5 of the domain: once in 10^44). */
+#include "bench/distribution.h"
+
+#include "bench/permute.h"
+#include "core/assert.h"
+#include "core/random.h"
+
+#define REDRAWS_MAX  64
+#define SCATTER_SEED 0x6a09e667f3bcc908ull /* digits of the square root of 2 */
+
+void distribution_init(struct distribution *d, const struct distribution_options *options)
+{
+    ASSERT(options->domain >= 1);
+    d->options = *options;
+    zipf_init(&d->zipf, options->domain, options->theta);
+}
+
+void chooser_init(struct chooser *c, const struct distribution *d, uint64_t seed, unsigned thread,
+                  unsigned threads)
+{
+    ASSERT(thread < threads);
+    *c = (struct chooser){
+        .distribution = d,
+        .random = random_mix(random_mix(seed) + thread + 1),
+        .next = thread,
+        .stride = threads,
+        .latest = d->zipf,
+    };
+}
+
+/* 0..limit-1 */
+static inline uint64_t uniform(uint64_t *random, uint64_t limit)
+{
+    return (uint64_t)((unsigned __int128)random_next(random) * limit >> 64);
+}
+
+uint64_t distribution_scatter(uint64_t rank, uint64_t domain)
+{
+    ASSERT(rank < domain);
+    unsigned bits = domain == 1 ? 0 : 64 - (unsigned)__builtin_clzll(domain - 1);
+    do /* on the same cycle of the permutation: ends at rank itself at the latest */
+        rank = permute(rank, bits, SCATTER_SEED);
+    while (rank >= domain);
+    return rank;
+}
+
+static uint64_t next_zipfian(struct chooser *c, uint64_t limit)
+{
+    const struct zipf *z = &c->distribution->zipf;
+    for (int i = 0; i < REDRAWS_MAX; i++) {
+        uint64_t record = distribution_scatter(zipf_next(z, &c->random), z->n);
+        if (record < limit)
+            return record;
+    }
+    return uniform(&c->random, limit);
+}
+
+static uint64_t next_latest(struct chooser *c, uint64_t limit)
+{
+    if (c->latest.n != limit)
+        zipf_resize(&c->latest, limit);
+    return limit - 1 - zipf_next(&c->latest, &c->random);
+}
+
+static uint64_t next_hotspot(struct chooser *c, uint64_t limit)
+{
+    const struct distribution_options *o = &c->distribution->options;
+    uint64_t hot = (uint64_t)((double)limit * o->hot_records_share);
+    hot = hot < 1 ? 1 : hot < limit ? hot : limit;
+    double part = (double)(int64_t)(random_next(&c->random) >> 11) * 0x1p-53;
+    if (part < o->hot_requests_share || hot == limit)
+        return uniform(&c->random, hot);
+    return hot + uniform(&c->random, limit - hot);
+}
+
+/* next stays congruent to the thread's number modulo stride, so that where it began is known. */
+static uint64_t next_sequential(struct chooser *c, uint64_t limit)
+{
+    if (c->next >= limit)
+        c->next %= c->stride;
+    uint64_t record = c->next;
+    c->next += c->stride;
+    return record < limit ? record : record % limit; /* fewer records than threads */
+}
+
+uint64_t chooser_next(struct chooser *c, uint64_t limit)
+{
+    switch (c->distribution->options.kind) {
+    case DISTRIBUTION_ZIPFIAN:
+        return next_zipfian(c, limit);
+    case DISTRIBUTION_LATEST:
+        return next_latest(c, limit);
+    case DISTRIBUTION_HOTSPOT:
+        return next_hotspot(c, limit);
+    case DISTRIBUTION_SEQUENTIAL:
+        return next_sequential(c, limit);
+    case DISTRIBUTION_UNIFORM:
+        break;
+    }
+    return uniform(&c->random, limit);
+}
