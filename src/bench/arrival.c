@@ -124,14 +124,11 @@ static double due_ns(struct arrival *a)
     const double per_period = a->rate * a->period_s;
     double periods = floor(a->due_count / per_period);
     /* rounded once, however many periods there were: near the start of a ramp a small error of the
-     * count would be a great one of the time */
+     * count would be a great one of the time. Below 0 by a rounding error where the quotient was
+     * rounded up to a whole number. */
     double rest = fma(-periods, per_period, a->due_count);
-    if (rest < 0) { /* the quotient was rounded up to a whole number */
-        periods -= 1;
-        rest += per_period;
-    }
     double share = clamp_share(rest / per_period);
-    a->position = clamp_share(find_position(a->pattern, share, a->position));
+    a->position = find_position(a->pattern, share, a->position);
     return (periods + a->position) * a->period_s * 1e9;
 }
 

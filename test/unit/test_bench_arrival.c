@@ -218,27 +218,56 @@ static void test_seeds(void **state)
         equal += ns == arrival_next(&other);
     }
     assert_true(equal < 3);
+    double sum = 0; /* of the first gaps */
+    for (uint64_t seed = 0; seed < 2000; seed++) {
+        arrival_init(&a, ARRIVAL_CONSISTENT, true, 1000, 1, 0, seed);
+        sum += (double)arrival_next(&a) / 1e6;
+    }
+    assert_near(sum / 2000, 1, 5 / sqrt(2000));
 }
 
-/* Rates and periods beyond all use: times are in order and in range. */
+static void check_order(enum arrival_pattern pattern, bool poisson, double rate, double period_s,
+                        double start)
+{
+    struct arrival a;
+    arrival_init(&a, pattern, poisson, rate, period_s, 0, 9);
+    a.due_count += floor(start * rate * period_s);
+    uint64_t last = 0;
+    for (int k = 0; k < 400; k++) {
+        uint64_t ns = arrival_next(&a);
+        assert_true(ns >= last && ns <= ARRIVAL_NS_MAX);
+        assert_true(a.position >= 0 && a.position <= 1);
+        last = ns;
+    }
+    assert_true(rate > 1e-6 || last == ARRIVAL_NS_MAX);
+}
+
+/* Rates and periods beyond all use, from places within and at the edge of a period: times are in
+ * order and in range. */
 static void test_never_decreases(void **state)
 {
     (void)state;
     static const double rates[] = {1e-12, 1e-3, 1, 3, 1e6, 1e9, 7e9, 1e13};
-    static const double periods[] = {1e-6, 1.0 / 3, 1, 60, 1e9};
-    for (int i = 0; i < PATTERNS * 2 * 8 * 5; i++) {
+    static const double periods[] = {1e-6, 1.0 / 3, 1, 60, 1e5, 1e9};
+    static const double starts[] = {0, 0.1999, 0.2, 0.3, 0.77, 0.9999999, 1, 1e6};
+    for (size_t i = 0; i < 8; i++)
+        for (size_t j = 0; j < 6; j++)
+            for (size_t k = 0; k < 8; k++)
+                for (unsigned p = 0; p < 2 * PATTERNS; p++)
+                    check_order((enum arrival_pattern)(p / 2), p % 2, rates[i], periods[j],
+                                starts[k]);
+}
+
+/* Trips on a position past the end of its period: the last request before it. */
+static void test_last_of_a_period(void **state)
+{
+    (void)state;
+    for (int pattern = 0; pattern < PATTERNS; pattern++) {
         struct arrival a;
-        double rate = rates[i / PATTERNS / 2 % 8], period = periods[i / PATTERNS / 2 / 8];
-        arrival_init(&a, (enum arrival_pattern)(i % PATTERNS), i / PATTERNS % 2, rate, period, 0,
-                     9);
-        uint64_t last = 0;
-        for (int k = 0; k < 4000; k++) {
-            uint64_t ns = arrival_next(&a);
-            assert_true(ns >= last && ns <= ARRIVAL_NS_MAX);
-            assert_true(a.position >= 0 && a.position <= 1);
-            last = ns;
-        }
-        assert_true(rate > 1e-6 || last == ARRIVAL_NS_MAX);
+        arrival_init(&a, (enum arrival_pattern)pattern, false, 1024, 1, 0, 1);
+        a.due_count = nextafter(1024, 0);
+        assert_true(arrival_next(&a) == 1000000000);
+        assert_true(a.position >= 0 && a.position <= 1);
     }
 }
 
@@ -273,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_poisson),
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_never_decreases),
+        cmocka_unit_test(test_last_of_a_period),
         cmocka_unit_test(test_sine_from_any_guess),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
