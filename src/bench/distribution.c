@@ -1,9 +1,8 @@
 /* Which record a request asks for.
  *
- * How: uniform numbers below a limit are the high half of random * limit (Lemire, "Fast random
- * integer generation in an interval", 2019), without his correction: a record is off by at most
- * limit / 2^64 of its share. Hotspot is YCSB's HotspotIntegerGenerator (the hot records are the
- * first ones, as generated keys are scattered already), latest its SkewedLatestGenerator.
+ * How: hotspot is YCSB's HotspotIntegerGenerator (the hot records are the first ones, as generated
+ * keys are scattered already), latest its SkewedLatestGenerator. Ranks of the zipfian become
+ * records by a permutation, so that each record has one rank.
  *
  * Invariants
  * 1. A choice is below the limit it was asked for, whatever the domain and the thread.
@@ -39,10 +38,9 @@ void chooser_init(struct chooser *c, const struct distribution *d, uint64_t seed
     };
 }
 
-/* 0..limit-1 */
 static inline uint64_t uniform(uint64_t *random, uint64_t limit)
 {
-    return (uint64_t)((unsigned __int128)random_next(random) * limit >> 64);
+    return random_below(random_next(random), limit);
 }
 
 uint64_t distribution_scatter(uint64_t rank, uint64_t domain)

@@ -20,4 +20,12 @@ static inline uint64_t random_next(uint64_t *state)
     return random_mix(*state += 0x9e3779b97f4a7c15ull);
 }
 
+/* 0..limit-1 from 64 random bits: the high half of their product (Lemire, "Fast random integer
+ * generation in an interval", 2019). Without his correction a number's probability is off by up to
+ * limit / 2^64 of itself. */
+static inline uint64_t random_below(uint64_t bits, uint64_t limit)
+{
+    return (uint64_t)((unsigned __int128)bits * limit >> 64);
+}
+
 #endif
