@@ -299,6 +299,46 @@ static const char *fallback_of(const struct option *row)
     return "";
 }
 
+bool options_is_default(const struct option *row, const void *target)
+{
+    const void *field = field_of_const(row, target);
+    const char *fallback = fallback_of(row), *text;
+    union {
+        bool yes;
+        uint64_t number;
+        double real;
+        struct option_range range;
+        int word;
+    } value;
+    struct option alone = *row;
+    alone.offset = 0;
+    if (row->type != OPTION_TEXT && row->type != OPTION_SECRET) {
+        int status = options_set(&alone, &value, bytes_of(fallback), NULL);
+        ASSERT(status == TARN_OK);
+    }
+    switch (row->type) {
+    case OPTION_BOOL:
+        return *(const bool *)field == value.yes;
+    case OPTION_UINT:
+    case OPTION_SIZE:
+    case OPTION_COUNT:
+    case OPTION_TIME:
+        return *(const uint64_t *)field == value.number;
+    case OPTION_REAL:
+        return *(const double *)field == value.real;
+    case OPTION_RANGE:
+        return ((const struct option_range *)field)->low == value.range.low &&
+               ((const struct option_range *)field)->high == value.range.high;
+    case OPTION_WORD:
+        return *(const int *)field == value.word;
+    case OPTION_TEXT:
+    case OPTION_SECRET:
+        break;
+    }
+    text = *(char *const *)field;
+    return strcmp(text ? text : "", fallback) == 0;
+}
+
 void options_init(const struct options *table, void *target)
 {
     for (size_t i = 0; i < table->count; i++) {

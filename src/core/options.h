@@ -64,6 +64,9 @@ TARN_MUST int options_set(const struct option *row, void *target, struct tarn_by
 /* The field as text a user could write, appended to out. */
 void options_get(const struct option *row, const void *target, struct buffer *out);
 
+/* Does the field have its default value, however it came to it? */
+bool options_is_default(const struct option *row, const void *target);
+
 /* Parse argv[1..): "--name value", "--name=value", "--flag", "--no-flag", "--" ends flags; other
  * words are moved, in order, to the front of argv from index 1 and counted in ret_words_count.
  * An unknown flag's error names the closest known one. Errors: INVALID, NOMEM. */

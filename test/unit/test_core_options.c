@@ -52,6 +52,36 @@ static void test_defaults(void **state)
     assert_true(s->ratio == 0.95);
 }
 
+/* Each row's field is the default until set to something else, and again when set back. */
+static void test_is_default(void **state)
+{
+    static const struct {
+        const char *name, *other, *same;
+    } cases[] = {
+        {"quiet", "yes", "no"},
+        {"color", "no", "yes"},
+        {"port", "1", "06379"},
+        {"seed", "5", "0"},
+        {"memory", "1M", "1024M"},
+        {"value-size", "20-51", "20-50"},
+        {"bind", "", "127.0.0.1"},
+        {"password", "x", ""},
+        {"a-very-long-option-name", "debug", "info"},
+        {"records", "2M", "1000k"},
+        {"step", "1500us", "1.5"},
+        {"ratio", "0.9", "0.950"},
+        {"value-size", "19-50", "20-50"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct option *r = row(cases[i].name);
+        assert_true(options_is_default(r, *state));
+        assert_int_equal(options_set(r, *state, bytes_of(cases[i].other), NULL), TARN_OK);
+        assert_false(options_is_default(r, *state));
+        assert_int_equal(options_set(r, *state, bytes_of(cases[i].same), NULL), TARN_OK);
+        assert_true(options_is_default(r, *state));
+    }
+}
+
 static void test_find(void **state)
 {
     (void)state;
@@ -197,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_is_default, setup, teardown),
         cmocka_unit_test(test_find),
         cmocka_unit_test_setup_teardown(test_good_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_values, setup, teardown),
