@@ -6,8 +6,7 @@
 #include "core/buffer.h"
 #include "core/status.h"
 
-#define SPAWN_ERRORS_BYTES_MAX 4096 /* of standard error that are kept; the rest is read and lost  \
-                                     */
+#define SPAWN_ERRORS_BYTES_MAX 4096 /* of standard error that are kept; the rest is lost */
 
 /* Run argv[0], looked for in PATH, and wait for its end. argv: NULL-terminated. input: borrowed; a
  * program that does not read all of it is no error. Its standard output goes nowhere; no other
