@@ -72,8 +72,9 @@ void workload_thread_init(struct workload_thread *t, struct workload *w, unsigne
 
 enum operation_kind workload_kind(struct workload_thread *t);
 /* The record of an operation; reads may get a RECORD_MISSING one; an insert gets the next new
- * record, which is asked for by others only after workload_inserted(). When the key space is
- * exhausted (records_count_max) inserts begin to overwrite from record 0. */
+ * record, which is asked for by others only after workload_inserted(). Where the key
+ * space is exhausted (records_count_max), or the oldest unanswered insert is a million behind,
+ * inserts overwrite visible records instead, from record 0 on. */
 uint64_t workload_record(struct workload_thread *t, enum operation_kind kind);
 unsigned workload_scan_count(struct workload_thread *t); /* 1..SCAN_RECORDS_MAX */
 /* The insert of this record was answered, well or not. Any order, any thread: records become
