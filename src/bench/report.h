@@ -4,6 +4,10 @@
 
 #include "bench/peak.h"
 
+/* Resident memory of the server for each record loaded, beyond the record's key and value (below 0
+ * where it had room already); false if that is not known. */
+bool report_memory_per_key(const struct figures *figures, double *ret_bytes);
+
 /* peak: NULL if none was looked for. */
 void report_text(const struct settings *settings, const struct figures *figures,
                  const struct peak *peak, struct buffer *out);

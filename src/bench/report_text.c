@@ -1,0 +1,381 @@
+/* A measurement as text for people; see report.h.
+ *
+ * How: blocks, each left out if there is nothing to say: what was measured and how, the load phase,
+ * totals under the names that the JSON has, latencies as a table, processor time and memory, the
+ * sweep of --find-peak, errors by text. Names in a column of NAME_COLUMNS, numbers right-aligned in
+ * one of NUMBER_COLUMNS, remarks after it.
+ *
+ * Invariants
+ * 1. No line is longer than 100 columns but for a name or text of the user's or the server's.
+ * 2. What is not known is not printed; nothing is printed as 0 because it is unknown.
+ * Failure modes: those of the buffer. */
+#include <math.h>
+#include <stdio.h>
+
+#include "bench/report.h"
+#include "core/number.h"
+
+#define NAME_COLUMNS    20
+#define NUMBER_COLUMNS  15
+#define LATENCY_COLUMNS 11
+
+/* --- numbers --- */
+
+/* A number with as many decimals as are worth reading: 1,234,567  123.4  1.234. */
+static const char *format_number(double value, char out[48])
+{
+    char count[32];
+    if (!(value < 1e18))
+        snprintf(out, 48, "%.3g", value);
+    else if (value >= 999.95)
+        snprintf(out, 48, "%s", number_format_count((uint64_t)llround(value), count));
+    else
+        snprintf(out, 48, "%.*f", value >= 99.995 ? 1 : value >= 9.9995 ? 2 : 3, value);
+    return out;
+}
+
+static const char *format_us(uint64_t ns, char out[48])
+{
+    return format_number((double)ns / 1e3, out);
+}
+
+static void append_name(struct buffer *out, const char *name, const char *number)
+{
+    buffer_printf(out, "%-*s%*s", NAME_COLUMNS, name, NUMBER_COLUMNS, number);
+}
+
+/* "name          1,234" and the rest of the line. */
+static void append_count(struct buffer *out, const char *name, uint64_t count, const char *remark)
+{
+    char text[32];
+    append_name(out, name, number_format_count(count, text));
+    buffer_printf(out, "%s%s\n", *remark ? "   " : "", remark);
+}
+
+static void append_bytes(struct buffer *out, const char *name, uint64_t bytes, double seconds)
+{
+    char text[32];
+    append_name(out, name, number_format_size(bytes, text));
+    if (seconds > 0)
+        buffer_printf(out, "   %s/s",
+                      number_format_size((uint64_t)((double)bytes / seconds), text));
+    buffer_append_byte(out, '\n');
+}
+
+/* --- what was measured --- */
+
+/* An option as it would be written, after "name " if there is one. */
+static void append_option(struct buffer *out, const struct settings *s, const char *before,
+                          const char *name)
+{
+    const struct option *row = options_find(&settings_options, bytes_of(name));
+    buffer_append_text(out, before);
+    options_get(row, s, out);
+}
+
+static const char *distribution_name(const struct settings *s)
+{
+    const struct option *row = options_find(&settings_options, bytes_of("distribution"));
+    struct workload_mix mix = workload_mix((enum workload_name)s->workload, s->read_ratio);
+    int word = s->distribution ? s->distribution : (int)mix.distribution + 1;
+    return row->words[word];
+}
+
+static void append_workload(const struct settings *s, struct buffer *out)
+{
+    bool mixed = s->workload == WORKLOAD_MIXED;
+    append_option(out, s, "workload ", "workload");
+    if (mixed)
+        append_option(out, s, ", reads ", "read-ratio");
+    buffer_printf(out, ", %s", distribution_name(s));
+    const char *name = distribution_name(s);
+    if (strcmp(name, "zipfian") == 0 || strcmp(name, "latest") == 0)
+        append_option(out, s, " ", "theta");
+    if (*s->keys_from) {
+        buffer_printf(out, ", records of %s", s->keys_from);
+    } else {
+        append_option(out, s, ", records ", "records");
+        append_option(out, s, ", key ", "key-size");
+        append_option(out, s, ", value ", "value-size");
+        buffer_append_text(out, " bytes");
+    }
+    if (s->missing_ratio > 0)
+        append_option(out, s, ", missing ", "missing-ratio");
+    buffer_append_byte(out, '\n');
+}
+
+static void append_loop(const struct settings *s, const struct figures *f, struct buffer *out)
+{
+    char text[48];
+    if (f->rate > 0) {
+        buffer_printf(out, "open loop, %s requests a second", format_number(f->rate, text));
+        append_option(out, s, ", ", "arrival");
+        buffer_append_text(out, s->poisson ? ", poisson" : "");
+    } else {
+        buffer_append_text(out, "closed loop");
+    }
+    if (!*s->embedded) {
+        buffer_printf(out, ", %u connection%s", f->connections, f->connections == 1 ? "" : "s");
+        append_option(out, s, ", pipeline ", "pipeline");
+    }
+    append_option(out, s, ", batch ", "batch");
+    buffer_printf(out, ", %u thread%s\n", f->threads, f->threads == 1 ? "" : "s");
+}
+
+static void append_head(const struct settings *s, const struct figures *f, struct buffer *out)
+{
+    if (!f->complete)
+        buffer_printf(out, "PARTIAL RESULT: %s\n", f->stopped);
+    buffer_printf(out, "%s\n", f->target);
+    append_workload(s, out);
+    if (!s->load_only)
+        append_loop(s, f, out);
+}
+
+/* --- the load phase --- */
+
+static void append_load(const struct figures *f, struct buffer *out)
+{
+    char text[48], more[48];
+    if (!f->loaded)
+        return;
+    snprintf(more, sizeof more, "%s", format_number(f->load_seconds, text));
+    buffer_printf(out, "\nrecords loaded in %s s", more);
+    if (f->load_seconds > 0)
+        buffer_printf(out, ", %s a second",
+                      format_number((double)f->load_operations / f->load_seconds, text));
+    buffer_append_byte(out, '\n');
+    append_count(out, "load_ops", f->load_operations, "");
+    append_bytes(out, "data", f->data_bytes, 0);
+    if (f->load_cpu_s > 0 && f->load_operations > 0) {
+        append_name(out, "server CPU",
+                    format_number(f->load_cpu_s * 1e6 / (double)f->load_operations, text));
+        buffer_append_text(out, "   us a record\n");
+    }
+    if (f->memory_loaded_bytes > 0) {
+        append_name(out, "memory", number_format_size(f->memory_loaded_bytes, more));
+        buffer_printf(out, "   %s before", number_format_size(f->memory_before_bytes, more));
+        double per_key;
+        if (report_memory_per_key(f, &per_key))
+            buffer_printf(out, "; %.1f bytes a key beyond key and value", per_key);
+        buffer_append_byte(out, '\n');
+    }
+}
+
+/* --- totals --- */
+
+static void append_average(const struct figures *f, struct buffer *out)
+{
+    char text[48], low_text[48], high_text[48];
+    double low = INFINITY, high = 0;
+    append_name(out, "average_ops_per_sec",
+                format_number(f->threads ? figures_per_second(f) / f->threads : 0, text));
+    buffer_append_text(out, "   per thread");
+    for (unsigned i = 0; f->thread_operations && f->seconds > 0 && i < f->threads; i++) {
+        double rate = (double)f->thread_operations[i] / f->seconds;
+        low = rate < low ? rate : low;
+        high = rate > high ? rate : high;
+    }
+    if (f->threads > 1 && low < INFINITY)
+        buffer_printf(out, ", from %s to %s", format_number(low, low_text),
+                      format_number(high, high_text));
+    buffer_append_byte(out, '\n');
+}
+
+static void append_misses(const struct tally *t, struct buffer *out)
+{
+    char text[32], remark[80] = "";
+    uint64_t misses = tally_get(&t->misses), expected = tally_get(&t->misses_expected);
+    if (misses > 0 && expected == misses)
+        snprintf(remark, sizeof remark, "all of keys chosen to be missing");
+    else if (expected > 0)
+        snprintf(remark, sizeof remark, "%s of them of keys chosen to be missing",
+                 number_format_count(expected, text));
+    append_count(out, "misses", misses, remark);
+}
+
+static void append_totals(const struct figures *f, struct buffer *out)
+{
+    const struct tally *t = &f->all;
+    char text[48];
+    buffer_append_byte(out, '\n');
+    append_count(out, "total_ops", tally_get(&t->operations), "");
+    append_name(out, "total_runtime", format_number(f->seconds, text));
+    buffer_append_text(out, "   s\n");
+    append_name(out, "total_ops_per_sec", format_number(figures_per_second(f), text));
+    buffer_append_byte(out, '\n');
+    append_average(f, out);
+    if (tally_get(&t->requests) != tally_get(&t->operations))
+        append_count(out, "requests", tally_get(&t->requests), "");
+    append_count(out, "hits", tally_get(&t->hits), "");
+    append_misses(t, out);
+    append_count(out, "errors", tally_get(&t->errors), "");
+    if (tally_get(&t->lost) > 0)
+        append_count(out, "lost", tally_get(&t->lost), "under way when it ended");
+    if (tally_get(&t->unsent) > 0)
+        append_count(out, "unsent", tally_get(&t->unsent),
+                     "were due and never sent: the answers before them took too long");
+    append_bytes(out, "bytes_sent", tally_get(&t->bytes_sent), f->seconds);
+    append_bytes(out, "bytes_received", tally_get(&t->bytes_received), f->seconds);
+    append_bytes(out, "value_bytes", tally_get(&t->value_bytes), f->seconds);
+}
+
+/* --- latencies --- */
+
+static void append_latency_row(struct buffer *out, const char *name, const struct histogram *h)
+{
+    static const double quantiles[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
+    char text[48];
+    buffer_printf(out, "%-*s%*s", NAME_COLUMNS, name, LATENCY_COLUMNS,
+                  format_us(histogram_min(h), text));
+    for (size_t i = 0; i < sizeof quantiles / sizeof quantiles[0]; i++)
+        buffer_printf(out, "%*s", LATENCY_COLUMNS,
+                      format_us(histogram_quantile(h, quantiles[i]), text));
+    buffer_printf(out, "%*s\n", LATENCY_COLUMNS, format_us(histogram_max(h), text));
+}
+
+static void append_latency_head(struct buffer *out)
+{
+    static const char *const names[] = {"min", "p50", "p90", "p99", "p99.9", "p99.99", "max"};
+    buffer_printf(out, "\n%-*s", NAME_COLUMNS, "latency, us");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        buffer_printf(out, "%*s", LATENCY_COLUMNS, names[i]);
+    buffer_append_byte(out, '\n');
+}
+
+static void append_latency(const struct figures *f, struct buffer *out)
+{
+    const struct tally *t = &f->all;
+    unsigned kinds = 0;
+    if (!t->latency_ns || histogram_count(t->latency_ns) == 0)
+        return;
+    append_latency_head(out);
+    append_latency_row(out, "all", t->latency_ns);
+    for (int i = 0; i < OPERATION_KINDS; i++)
+        kinds += t->kind_ns[i] && histogram_count(t->kind_ns[i]) > 0;
+    for (int i = 0; kinds > 1 && i < OPERATION_KINDS; i++)
+        if (t->kind_ns[i] && histogram_count(t->kind_ns[i]) > 0)
+            append_latency_row(out, operation_name((enum operation_kind)i), t->kind_ns[i]);
+    if (f->rate > 0 && t->late_ns && histogram_count(t->late_ns) > 0)
+        append_latency_row(out, "sent late by itself", t->late_ns);
+}
+
+/* --- processor time, memory, trust --- */
+
+static void append_cpu(struct buffer *out, const char *name, double cpu_s, const struct figures *f)
+{
+    char text[48];
+    uint64_t operations = tally_get(&f->all.operations);
+    append_name(out, name, format_number(operations ? cpu_s * 1e6 / (double)operations : 0, text));
+    buffer_printf(out, "   us an operation, %.2f cores", f->seconds > 0 ? cpu_s / f->seconds : 0);
+}
+
+static const char *bottleneck_text(enum figures_bottleneck bottleneck)
+{
+    switch (bottleneck) {
+    case BOTTLENECK_NONE:
+        return "not the generator: it had time left";
+    case BOTTLENECK_GENERATOR:
+        return "THE GENERATOR: its threads were busy all the time, the server was not (--threads)";
+    case BOTTLENECK_GENERATOR_MAYBE:
+        return "PERHAPS THE GENERATOR: its threads were busy all the time (--threads)";
+    case BOTTLENECK_SCHEDULE:
+        return "THE GENERATOR: it sent requests late by itself (--threads)";
+    }
+    return "";
+}
+
+static void append_processes(const struct settings *s, const struct figures *f, struct buffer *out)
+{
+    char text[32];
+    buffer_append_byte(out, '\n');
+    if (f->server.local) {
+        append_cpu(out, "server CPU", f->server.cpu_s, f);
+        buffer_printf(out, ", %s in memory\n", number_format_size(f->server.memory_bytes, text));
+    }
+    append_cpu(out, *s->embedded ? "CPU with the store" : "generator CPU", f->generator_cpu_s, f);
+    buffer_append_byte(out, '\n');
+    if (!*s->embedded || f->bottleneck != BOTTLENECK_NONE)
+        buffer_printf(out, "%-*s%s\n", NAME_COLUMNS, "bottleneck", bottleneck_text(f->bottleneck));
+}
+
+static void append_checked(const struct settings *s, const struct figures *f, struct buffer *out)
+{
+    uint64_t wrong = tally_get(&f->all.wrong);
+    buffer_printf(out, "%-*s%s\n", NAME_COLUMNS, "values read",
+                  s->verify ? "every one was compared byte by byte"
+                            : "presence only was checked (--verify compares them)");
+    if (wrong > 0) {
+        append_count(out, "WRONG VALUES", wrong, "");
+        buffer_printf(out, "%-*s%s\n", NAME_COLUMNS, "  the first of key", f->all.first_wrong);
+    }
+}
+
+static void append_errors(const struct tally *t, struct buffer *out)
+{
+    char text[32];
+    if (t->error_texts_count == 0 && t->error_texts_other == 0)
+        return;
+    buffer_append_text(out, "\nerrors by text\n");
+    for (unsigned i = 0; i < t->error_texts_count; i++)
+        buffer_printf(out, "%*s   %s\n", NUMBER_COLUMNS,
+                      number_format_count(t->error_texts[i].count, text), t->error_texts[i].text);
+    if (t->error_texts_other > 0)
+        buffer_printf(out, "%*s   others\n", NUMBER_COLUMNS,
+                      number_format_count(t->error_texts_other, text));
+}
+
+/* --- the highest rate --- */
+
+static void append_step(struct buffer *out, const struct peak_step *step, const char *remark)
+{
+    char rate[48], answered[48], goodput[48], p50[48], p999[48];
+    buffer_printf(out, "%*s%*s%*s%*s%*s   %s\n", NUMBER_COLUMNS, format_number(step->rate, rate),
+                  NUMBER_COLUMNS, format_number(step->answered, answered), NUMBER_COLUMNS,
+                  format_number(step->goodput, goodput), NUMBER_COLUMNS - 2,
+                  format_number(step->p50_us, p50), NUMBER_COLUMNS - 2,
+                  format_number(step->p999_us, p999), remark);
+}
+
+static void append_peak(const struct peak *p, struct buffer *out)
+{
+    char text[48];
+    buffer_printf(out, "\nrequests a second with p99.9 within %s us\n",
+                  format_number(p->target_us, text));
+    buffer_printf(out, "%*s%*s%*s%*s%*s\n", NUMBER_COLUMNS, "rate", NUMBER_COLUMNS, "answered",
+                  NUMBER_COLUMNS, "within target", NUMBER_COLUMNS - 2, "p50 us", NUMBER_COLUMNS - 2,
+                  "p99.9 us");
+    for (size_t i = 0; i < p->steps_count; i++)
+        append_step(out, &p->steps[i], p->steps[i].held ? "held" : "missed");
+    if (p->overloaded) {
+        snprintf(text, sizeof text, "overload x %g", p->overload_factor);
+        append_step(out, &p->overload, text);
+    }
+    if (p->steps_count > 0 && p->rate > 0) {
+        append_name(out, "peak_rate", format_number(p->rate, text));
+        buffer_append_text(out, "   the highest that held; its figures follow\n");
+    } else if (p->steps_count > 0) {
+        append_name(out, "peak_rate", "none");
+        buffer_append_text(out, "   no rate held; the figures of the first follow\n");
+    }
+    if (p->generator_limit > 0) {
+        append_name(out, "generator_limit", format_number(p->generator_limit, text));
+        buffer_append_text(out, "   from there on the generator itself was too slow\n");
+    }
+}
+
+void report_text(const struct settings *settings, const struct figures *figures,
+                 const struct peak *peak, struct buffer *out)
+{
+    append_head(settings, figures, out);
+    append_load(figures, out);
+    if (peak)
+        append_peak(peak, out);
+    if (!settings->load_only) {
+        append_totals(figures, out);
+        append_latency(figures, out);
+        append_processes(settings, figures, out);
+        append_checked(settings, figures, out);
+    }
+    append_errors(&figures->all, out);
+}
