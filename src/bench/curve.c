@@ -22,7 +22,9 @@ size_t curve_points(const struct histogram *latency_ns, struct curve_point out[C
         if (x > (double)requests)
             break;
         out[count].quantile = 1 - 1 / x;
-        out[count].us = (double)histogram_quantile(latency_ns, out[count].quantile) / 1e3;
+        uint64_t ns = i == 0 ? histogram_min(latency_ns) /* known exactly */
+                             : histogram_quantile(latency_ns, out[count].quantile);
+        out[count].us = (double)ns / 1e3;
         count++;
     }
     out[count++] = (struct curve_point){1, (double)histogram_max(latency_ns) / 1e3};

@@ -17,7 +17,8 @@ static size_t points_of(uint64_t from, uint64_t to, uint64_t step, uint64_t coun
         assert_true(out[i].quantile > out[i - 1].quantile);
         assert_true(out[i].us >= out[i - 1].us);
     }
-    for (size_t i = 0; i + 1 < points; i++)
+    assert_true(points == 0 || out[0].us == (double)histogram_min(h) / 1e3);
+    for (size_t i = 1; i + 1 < points; i++)
         assert_true(out[i].us == (double)histogram_quantile(h, out[i].quantile) / 1e3);
     histogram_free(h);
     return points;
