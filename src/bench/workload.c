@@ -192,7 +192,7 @@ void workload_inserted(struct workload *w, uint64_t record)
     ASSERT(w->answered && record < atomic_load(&w->next.value));
     atomic_store(flag_of(w, record, &lap), lap);
     limit = atomic_load(&w->limit.value);
-    while (limit < w->count_max && atomic_load(flag_of(w, limit, &lap)) == lap)
+    while (atomic_load(flag_of(w, limit, &lap)) == lap) /* never so for limit == next */
         if (atomic_compare_exchange_strong(&w->limit.value, &limit, limit + 1))
             limit++;
 }
