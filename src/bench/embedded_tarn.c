@@ -31,17 +31,17 @@ struct thread {
     struct tarn_session *session;
 };
 
-static int new_handle(const struct os *os, unsigned threads, struct handle **ret_handle,
-                      struct tarn_error *error)
+static struct handle *new_handle(const struct os *os, unsigned threads, struct tarn_error *error)
 {
     struct handle *h = calloc(1, sizeof *h);
-    if (!h)
-        return error_set(error, TARN_NOMEM, "out of memory");
+    if (!h) {
+        error_set(error, TARN_NOMEM, "out of memory");
+        return NULL;
+    }
     h->os = os;
     h->threads = threads;
     h->fd = -1;
-    *ret_handle = h;
-    return TARN_OK;
+    return h;
 }
 
 static void close_file(struct handle *h)
@@ -73,12 +73,11 @@ static int open_store(struct handle *h, const char *path, const struct tarn_form
 static int open_file(const struct os *os, const char *path, const struct records *records,
                      unsigned threads, void **ret_store, struct tarn_error *error)
 {
-    struct handle *h;
+    struct handle *h = new_handle(os, threads, error);
     (void)records;
-    int status = new_handle(os, threads, &h, error);
-    if (status != TARN_OK)
-        return status;
-    status = open_store(h, path, &(struct tarn_format){0}, error);
+    if (!h)
+        return TARN_NOMEM;
+    int status = open_store(h, path, &(struct tarn_format){0}, error);
     if (status == TARN_OK)
         *ret_store = h;
     else
@@ -91,11 +90,10 @@ static int open_file(const struct os *os, const char *path, const struct records
 static int open_memory(const struct os *os, const char *path, const struct records *records,
                        unsigned threads, void **ret_store, struct tarn_error *error)
 {
-    struct handle *h;
+    struct handle *h = new_handle(os, threads, error);
     (void)path, (void)records;
-    int status = new_handle(os, threads, &h, error);
-    if (status != TARN_OK)
-        return status;
+    if (!h)
+        return TARN_NOMEM;
     int e = memory_file_open("tarn-bench", &h->fd, h->path);
     if (e < 0) {
         close_tarn(h);
