@@ -4,6 +4,8 @@
 
 #include "bench/peak.h"
 
+#define REPORT_FORMAT 1 /* of the JSON: raised when a member changes its meaning or goes away */
+
 /* Resident memory of the server for each record loaded, beyond the record's key and value (below 0
  * where it had room already); false if that is not known. */
 bool report_memory_per_key(const struct figures *figures, double *ret_bytes);

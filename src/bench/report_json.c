@@ -17,8 +17,6 @@
 #include "bench/curve.h"
 #include "bench/report.h"
 
-#define FORMAT_VERSION 1
-
 /* Collects members; failed once one could not be made. */
 struct object {
     json_t *json;
@@ -324,7 +322,7 @@ static void put_head(struct object *o, const struct figures *f, int64_t started_
     gmtime_r(&seconds, &utc);
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", &utc);
     put(o, "tool", json_string("tarn bench"));
-    put(o, "format", json_integer(FORMAT_VERSION));
+    put(o, "format", json_integer(REPORT_FORMAT));
     put(o, "version", json_string(TARN_VERSION));
     put(o, "started", json_string(started));
     put(o, "complete", json_boolean(f->complete));

@@ -21,22 +21,9 @@
 
 /* --- numbers --- */
 
-/* A number with as many decimals as are worth reading: 1,234,567  123.4  1.234. */
-static const char *format_number(double value, char out[48])
+static const char *format_us(uint64_t ns, char out[32])
 {
-    char count[32];
-    if (!(value < 1e18))
-        snprintf(out, 48, "%.3g", value);
-    else if (value >= 999.95)
-        snprintf(out, 48, "%s", number_format_count((uint64_t)llround(value), count));
-    else
-        snprintf(out, 48, "%.*f", value >= 99.995 ? 1 : value >= 9.9995 ? 2 : 3, value);
-    return out;
-}
-
-static const char *format_us(uint64_t ns, char out[48])
-{
-    return format_number((double)ns / 1e3, out);
+    return number_format_figure((double)ns / 1e3, out);
 }
 
 static void append_name(struct buffer *out, const char *name, const char *number)
@@ -106,9 +93,9 @@ static void append_workload(const struct settings *s, struct buffer *out)
 
 static void append_loop(const struct settings *s, const struct figures *f, struct buffer *out)
 {
-    char text[48];
+    char text[32];
     if (f->rate > 0) {
-        buffer_printf(out, "open loop, %s requests a second", format_number(f->rate, text));
+        buffer_printf(out, "open loop, %s requests a second", number_format_figure(f->rate, text));
         append_option(out, s, ", ", "arrival");
         buffer_append_text(out, s->poisson ? ", poisson" : "");
     } else {
@@ -136,20 +123,20 @@ static void append_head(const struct settings *s, const struct figures *f, struc
 
 static void append_load(const struct figures *f, struct buffer *out)
 {
-    char text[48], more[48];
+    char text[32], more[32];
     if (!f->loaded)
         return;
-    snprintf(more, sizeof more, "%s", format_number(f->load_seconds, text));
+    snprintf(more, sizeof more, "%s", number_format_figure(f->load_seconds, text));
     buffer_printf(out, "\nrecords loaded in %s s", more);
     if (f->load_seconds > 0)
         buffer_printf(out, ", %s a second",
-                      format_number((double)f->load_operations / f->load_seconds, text));
+                      number_format_figure((double)f->load_operations / f->load_seconds, text));
     buffer_append_byte(out, '\n');
     append_count(out, "load_ops", f->load_operations, "");
     append_bytes(out, "data", f->data_bytes, 0);
     if (f->load_cpu_s > 0 && f->load_operations > 0) {
         append_name(out, "server CPU",
-                    format_number(f->load_cpu_s * 1e6 / (double)f->load_operations, text));
+                    number_format_figure(f->load_cpu_s * 1e6 / (double)f->load_operations, text));
         buffer_append_text(out, "   us a record\n");
     }
     if (f->memory_loaded_bytes > 0) {
@@ -166,10 +153,10 @@ static void append_load(const struct figures *f, struct buffer *out)
 
 static void append_average(const struct figures *f, struct buffer *out)
 {
-    char text[48], low_text[48], high_text[48];
+    char text[32], low_text[32], high_text[32];
     double low = INFINITY, high = 0;
     append_name(out, "average_ops_per_sec",
-                format_number(f->threads ? figures_per_second(f) / f->threads : 0, text));
+                number_format_figure(f->threads ? figures_per_second(f) / f->threads : 0, text));
     buffer_append_text(out, "   per thread");
     for (unsigned i = 0; f->thread_operations && f->seconds > 0 && i < f->threads; i++) {
         double rate = (double)f->thread_operations[i] / f->seconds;
@@ -177,8 +164,8 @@ static void append_average(const struct figures *f, struct buffer *out)
         high = rate > high ? rate : high;
     }
     if (f->threads > 1 && low < INFINITY)
-        buffer_printf(out, ", from %s to %s", format_number(low, low_text),
-                      format_number(high, high_text));
+        buffer_printf(out, ", from %s to %s", number_format_figure(low, low_text),
+                      number_format_figure(high, high_text));
     buffer_append_byte(out, '\n');
 }
 
@@ -197,12 +184,12 @@ static void append_misses(const struct tally *t, struct buffer *out)
 static void append_totals(const struct figures *f, struct buffer *out)
 {
     const struct tally *t = &f->all;
-    char text[48];
+    char text[32];
     buffer_append_byte(out, '\n');
     append_count(out, "total_ops", tally_get(&t->operations), "");
-    append_name(out, "total_runtime", format_number(f->seconds, text));
+    append_name(out, "total_runtime", number_format_figure(f->seconds, text));
     buffer_append_text(out, "   s\n");
-    append_name(out, "total_ops_per_sec", format_number(figures_per_second(f), text));
+    append_name(out, "total_ops_per_sec", number_format_figure(figures_per_second(f), text));
     buffer_append_byte(out, '\n');
     append_average(f, out);
     if (tally_get(&t->requests) != tally_get(&t->operations))
@@ -225,7 +212,7 @@ static void append_totals(const struct figures *f, struct buffer *out)
 static void append_latency_row(struct buffer *out, const char *name, const struct histogram *h)
 {
     static const double quantiles[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
-    char text[48];
+    char text[32];
     buffer_printf(out, "%-*s%*s", NAME_COLUMNS, name, LATENCY_COLUMNS,
                   format_us(histogram_min(h), text));
     for (size_t i = 0; i < sizeof quantiles / sizeof quantiles[0]; i++)
@@ -264,9 +251,10 @@ static void append_latency(const struct figures *f, struct buffer *out)
 
 static void append_cpu(struct buffer *out, const char *name, double cpu_s, const struct figures *f)
 {
-    char text[48];
+    char text[32];
     uint64_t operations = tally_get(&f->all.operations);
-    append_name(out, name, format_number(operations ? cpu_s * 1e6 / (double)operations : 0, text));
+    append_name(out, name,
+                number_format_figure(operations ? cpu_s * 1e6 / (double)operations : 0, text));
     buffer_printf(out, "   us an operation, %.2f cores", f->seconds > 0 ? cpu_s / f->seconds : 0);
 }
 
@@ -276,7 +264,7 @@ static const char *bottleneck_text(enum figures_bottleneck bottleneck)
     case BOTTLENECK_NONE:
         return "not the generator: it had time left";
     case BOTTLENECK_GENERATOR:
-        return "THE GENERATOR: its threads were busy all the time, the server was not (--threads)";
+        return "THE GENERATOR: its threads were busy all the time, not the server (--threads)";
     case BOTTLENECK_GENERATOR_MAYBE:
         return "PERHAPS THE GENERATOR: its threads were busy all the time (--threads)";
     case BOTTLENECK_SCHEDULE:
@@ -329,19 +317,20 @@ static void append_errors(const struct tally *t, struct buffer *out)
 
 static void append_step(struct buffer *out, const struct peak_step *step, const char *remark)
 {
-    char rate[48], answered[48], goodput[48], p50[48], p999[48];
-    buffer_printf(out, "%*s%*s%*s%*s%*s   %s\n", NUMBER_COLUMNS, format_number(step->rate, rate),
-                  NUMBER_COLUMNS, format_number(step->answered, answered), NUMBER_COLUMNS,
-                  format_number(step->goodput, goodput), NUMBER_COLUMNS - 2,
-                  format_number(step->p50_us, p50), NUMBER_COLUMNS - 2,
-                  format_number(step->p999_us, p999), remark);
+    char rate[32], answered[32], goodput[32], p50[32], p999[32];
+    buffer_printf(out, "%*s%*s%*s%*s%*s   %s\n", NUMBER_COLUMNS,
+                  number_format_figure(step->rate, rate), NUMBER_COLUMNS,
+                  number_format_figure(step->answered, answered), NUMBER_COLUMNS,
+                  number_format_figure(step->goodput, goodput), NUMBER_COLUMNS - 2,
+                  number_format_figure(step->p50_us, p50), NUMBER_COLUMNS - 2,
+                  number_format_figure(step->p999_us, p999), remark);
 }
 
 static void append_peak(const struct peak *p, struct buffer *out)
 {
-    char text[48];
+    char text[32];
     buffer_printf(out, "\nrequests a second with p99.9 within %s us\n",
-                  format_number(p->target_us, text));
+                  number_format_figure(p->target_us, text));
     buffer_printf(out, "%*s%*s%*s%*s%*s\n", NUMBER_COLUMNS, "rate", NUMBER_COLUMNS, "answered",
                   NUMBER_COLUMNS, "within target", NUMBER_COLUMNS - 2, "p50 us", NUMBER_COLUMNS - 2,
                   "p99.9 us");
@@ -352,14 +341,14 @@ static void append_peak(const struct peak *p, struct buffer *out)
         append_step(out, &p->overload, text);
     }
     if (p->steps_count > 0 && p->rate > 0) {
-        append_name(out, "peak_rate", format_number(p->rate, text));
+        append_name(out, "peak_rate", number_format_figure(p->rate, text));
         buffer_append_text(out, "   the highest that held; its figures follow\n");
     } else if (p->steps_count > 0) {
         append_name(out, "peak_rate", "none");
         buffer_append_text(out, "   no rate held; the figures of the first follow\n");
     }
     if (p->generator_limit > 0) {
-        append_name(out, "generator_limit", format_number(p->generator_limit, text));
+        append_name(out, "generator_limit", number_format_figure(p->generator_limit, text));
         buffer_append_text(out, "   from there on the generator itself was too slow\n");
     }
 }

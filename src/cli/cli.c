@@ -6,7 +6,6 @@
 #include "cli/cli.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -81,23 +80,10 @@ int cli_flush(const char *command_name)
 static int apply_config(const struct os *os, const struct options *table, void *target,
                         const char *path, struct tarn_error *error)
 {
-    int fd;
-    struct os_file_info info;
     struct buffer text = {0};
-    int status = os_open_data(os, path, &fd, &info, error);
-    if (status != TARN_OK)
-        return status;
-    if (info.size > CONFIG_BYTES_MAX) {
-        status = error_set(error, TARN_TOOBIG, "%s: a configuration file of more than 1 MiB", path);
-    } else if (!buffer_reserve(&text, (size_t)info.size + 1)) {
-        status = error_set(error, TARN_NOMEM, "%s: out of memory", path);
-    } else {
-        int e = os_read_full(os, fd, text.data, (size_t)info.size, 0);
-        text.size = (size_t)info.size;
-        status = e < 0 ? os_error(error, e, "cannot read", path)
-                       : options_parse_file(table, target, path, buffer_view(&text), error);
-    }
-    (void)os->close(os, fd); /* only read from */
+    int status = os_read_file(os, path, CONFIG_BYTES_MAX, &text, error);
+    if (status == TARN_OK)
+        status = options_parse_file(table, target, path, buffer_view(&text), error);
     buffer_done(&text);
     return status;
 }

@@ -9,6 +9,7 @@
  * Failure modes: false for anything malformed or out of range. */
 #include "core/number.h"
 
+#include <math.h>
 #include <stdio.h>
 
 size_t number_take_digits(struct tarn_bytes text, uint64_t *ret_value)
@@ -84,6 +85,25 @@ const char *number_format_count(uint64_t count, char out[32])
         out[n++] = digits[i];
     }
     out[n] = 0;
+    return out;
+}
+
+const char *number_format_figure(double value, char out[32])
+{
+    double size = fabs(value);
+    char *at = out;
+    if (!(size < 1e15)) { /* beyond counting, or no number */
+        snprintf(out, 32, "%.4g", value);
+        return out;
+    }
+    if (value < 0)
+        *at++ = '-';
+    if (size >= 999.95) {
+        char count[32];
+        snprintf(at, 31, "%s", number_format_count((uint64_t)llround(size), count));
+    } else {
+        snprintf(at, 31, "%.*f", size >= 99.995 ? 1 : size >= 9.9995 ? 2 : 3, size);
+    }
     return out;
 }
 

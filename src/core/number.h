@@ -47,6 +47,9 @@ const char *number_format_real(double value, char out[32]);
 
 /* "1.5 GB"-like text of a byte count for people, powers of 1000: at most 31 characters. */
 const char *number_format_size(uint64_t bytes, char out[32]);
+/* A measured value for people, 4 or 5 digits of it but all before the point: "1,234,567", "123.4",
+ * "0.120", "-3.500". */
+const char *number_format_figure(double value, char out[32]);
 /* 1234567 -> "1,234,567". */
 const char *number_format_count(uint64_t count, char out[32]);
 

@@ -183,3 +183,28 @@ fail:
     (void)os->close(os, fd); /* nothing was written; the first failure is what matters */
     return status;
 }
+
+int os_read_file(const struct os *os, const char *path, size_t size_max, struct buffer *out,
+                 struct tarn_error *error)
+{
+    int fd;
+    struct os_file_info info;
+    int status = os_open_data(os, path, &fd, &info, error);
+    if (status != TARN_OK)
+        return status;
+    size_t size = (size_t)info.size;
+    if (info.size > size_max) {
+        status = error_set(error, TARN_TOOBIG, "cannot read %s: it has more than %zu bytes", path,
+                           size_max);
+    } else if (!buffer_reserve(out, size + 1)) { /* of an empty file there is data too */
+        status = error_set(error, TARN_NOMEM, "cannot read %s: out of memory", path);
+    } else {
+        int e = os_read_full(os, fd, out->data + out->size, size, 0);
+        if (e < 0)
+            status = os_error(error, e, "cannot read", path);
+        else
+            out->size += size;
+    }
+    (void)os->close(os, fd); /* only read from */
+    return status;
+}

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "core/buffer.h"
 #include "core/status.h"
 
 enum os_file_kind { OS_FILE_REGULAR, OS_FILE_DIRECTORY, OS_FILE_OTHER };
@@ -83,6 +84,11 @@ int os_sync_directory(const struct os *os, int fd);
 /* Open for reading and make sure it is a regular file; a clear error for a missing file, a
  * directory, a device, no permission. */
 int os_open_data(const struct os *os, const char *path, int *ret_fd, struct os_file_info *ret_info,
+                 struct tarn_error *error);
+
+/* All of a regular file of at most size_max bytes, appended to out. Errors: those of
+ * os_open_data(), TOOBIG, NOMEM, IO. */
+int os_read_file(const struct os *os, const char *path, size_t size_max, struct buffer *out,
                  struct tarn_error *error);
 
 /* Figures of this process and machine (not effects; never fail: 0 when unknown). */

@@ -106,6 +106,37 @@ static void test_format_size(void **state)
         assert_string_equal(number_format_size(cases[i].bytes, out), cases[i].text);
 }
 
+static void test_format_figure(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *text;
+    } cases[] = {
+        {0, "0.000"},
+        {0.1204, "0.120"},
+        {1.5, "1.500"},
+        {9.9994, "9.999"},
+        {9.9996, "10.00"},
+        {56.031, "56.03"},
+        {99.994, "99.99"},
+        {99.996, "100.0"},
+        {972.28, "972.3"},
+        {999.949, "999.9"},
+        {999.951, "1,000"},
+        {480000, "480,000"},
+        {1234567.5, "1,234,568"},
+        {-3.5, "-3.500"},
+        {-1234, "-1,234"},
+        {1e15, "1e+15"},
+        {-999999999999999, "-999,999,999,999,999"},
+        {-1e300, "-1e+300"},
+    };
+    char out[32];
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_string_equal(number_format_figure(cases[i].value, out), cases[i].text);
+}
+
 static void test_format_count(void **state)
 {
     (void)state;
@@ -153,9 +184,9 @@ static void test_there_and_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse_int),      cmocka_unit_test(test_parse_uint),
-        cmocka_unit_test(test_format_size),    cmocka_unit_test(test_format_count),
-        cmocka_unit_test(test_there_and_back),
+        cmocka_unit_test(test_parse_int),     cmocka_unit_test(test_parse_uint),
+        cmocka_unit_test(test_format_size),   cmocka_unit_test(test_format_count),
+        cmocka_unit_test(test_format_figure), cmocka_unit_test(test_there_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

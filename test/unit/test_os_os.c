@@ -220,12 +220,41 @@ static void test_open_data(void **state)
     fault_os_reset(&fault);
 }
 
+static void test_read_file(void **state)
+{
+    (void)state;
+    const char *path = scratch_at(&scratch, "text");
+    struct buffer out = {0};
+    struct tarn_error error;
+    file_write(path, (struct tarn_bytes){"some text", 9});
+    buffer_append_text(&out, "before ");
+    assert_int_equal(os_read_file(&fault.os, path, 9, &out, &error), TARN_OK);
+    assert_true(bytes_equal(buffer_view(&out), bytes_of("before some text")));
+    assert_int_equal(os_read_file(&fault.os, path, 8, &out, &error), TARN_TOOBIG);
+    assert_non_null(strstr(error.text, "text: it has more than 8 bytes"));
+    assert_int_equal(os_read_file(&fault.os, scratch.path, 9, &out, &error), TARN_INVALID);
+    fault_os_fail(&fault, FAULT_READ_AT, 1, EIO, false);
+    assert_int_equal(os_read_file(&fault.os, path, 9, &out, &error), TARN_IO);
+    assert_true(bytes_equal(buffer_view(&out), bytes_of("before some text")));
+    fault_os_reset(&fault);
+    out.size_max = 20;
+    assert_int_equal(os_read_file(&fault.os, path, 9, &out, &error), TARN_NOMEM);
+    assert_true(fault_os_clean(&fault));
+    buffer_done(&out);
+
+    file_write(path, (struct tarn_bytes){"", 0});
+    struct buffer empty = {0};
+    assert_int_equal(os_read_file(&fault.os, path, 0, &empty, &error), TARN_OK);
+    assert_int_equal(empty.size, 0);
+    buffer_done(&empty);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_status_of_errno), cmocka_unit_test(test_error_texts),
         cmocka_unit_test(test_whole_transfers), cmocka_unit_test(test_sync_parent),
-        cmocka_unit_test(test_open_data),
+        cmocka_unit_test(test_open_data),       cmocka_unit_test(test_read_file),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
