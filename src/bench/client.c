@@ -17,6 +17,7 @@
 
 #include "core/assert.h"
 #include "os/observe.h"
+#include "os/socket.h"
 
 /* --- opening and closing --- */
 
@@ -85,6 +86,12 @@ void client_close(struct client *c)
     free(c->connections);
     free(c->links);
     free(c);
+}
+
+bool client_server_is_local(const struct client *c, unsigned server)
+{
+    int fd = c->connections[0].links[server].fd;
+    return fd >= 0 && socket_is_local(fd);
 }
 
 /* --- sending --- */

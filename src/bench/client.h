@@ -40,6 +40,9 @@ TARN_MUST int client_open(const struct os *os, const struct client_options *opti
                           struct client **ret_client, struct tarn_error *error);
 void client_close(struct client *c); /* NULL is allowed */
 
+/* Is this server (by its number) on this machine? For a client that has just been opened. */
+bool client_server_is_local(const struct client *c, unsigned server);
+
 /* Run one phase to its end: the deadline or the last request, then until all is answered. May be
  * called again with another phase. Errors: IO (a server closed, or is silent for too long),
  * CORRUPT (bytes that are no reply), NOMEM; phase->stop is set then, so that the other threads

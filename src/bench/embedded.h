@@ -47,8 +47,9 @@ struct embedded_store {
  * generator alone takes. */
 extern const struct embedded_store embedded_memory, embedded_file, embedded_none;
 
-/* Run one phase on this thread, in calls of phase->batch keys. Closed loop, or open at phase->rate.
- * Errors: the store's; phase->stop is set then. TARN_CANCELLED when another thread stopped it. */
+/* Run one phase on this thread, whose handle thread_open() gave, in calls of phase->batch keys.
+ * Closed loop, or open at phase->rate. Errors: the store's; phase->stop is set then. TARN_CANCELLED
+ * when another thread stopped it. */
 TARN_MUST int embedded_run(const struct os *os, const struct embedded_store *store, void *handle,
                            unsigned thread, struct phase *phase, struct tally *tally,
                            struct tarn_error *error);

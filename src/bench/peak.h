@@ -24,9 +24,16 @@ struct peak {
 };
 void peak_done(struct peak *p);
 
+/* The next rate to try when `held` is the highest that held and `failed` the lowest that did not
+ * (0: not known); first: where to begin. 0 when the gap is small enough. Pure. */
+double peak_next_rate(double held, double failed, double first);
+/* One measurement at an intended rate, judged by the target. */
+struct peak_step peak_judge(const struct figures *figures, uint64_t target_ns);
+
 /* told: each finished step (may be NULL). ret_figures: those of the highest step that held (or of
  * the first), so that there is one full set of figures to report. --overload alone takes
- * settings->rate as the peak. Errors: those of run_measure(). */
+ * settings->rate as the peak. Both outputs are filled also after an error, and are the caller's to
+ * free. Errors: those of run_measure(), INVALID (nothing was answered at all). */
 TARN_MUST int peak_find(struct run *run, const struct settings *settings,
                         void (*told)(void *context, const struct peak_step *step), void *context,
                         struct peak *ret_peak, struct figures *ret_figures,

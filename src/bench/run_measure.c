@@ -1,0 +1,123 @@
+/* Measurements: warm-up, the phase itself, and the figures made of it.
+ *
+ * Invariant: figures are complete only if every thread ended well.
+ * Failure modes: those of the phase; what was counted until then is in the figures. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/run_internal.h"
+
+#define FULL_SHARE 0.95     /* of a core: this much or more is all of it */
+#define LATE_NS    1000000u /* p99 of the generator's own lateness: more is too late */
+
+static double seconds_since(uint64_t start_ns, const struct tally *all)
+{
+    return all->end_ns > start_ns ? (double)(all->end_ns - start_ns) / 1e9 : 0;
+}
+
+static void describe(const struct run *run, struct figures *f)
+{
+    memcpy(f->target, run->target.name, sizeof f->target);
+    f->threads = run->threads_count;
+    f->connections = run->target.store ? 0 : (unsigned)run->settings->connections;
+    f->loaded = run->loaded;
+    f->load_operations = run->load_operations;
+    f->load_seconds = run->load_seconds;
+    f->load_cpu_s = run->load_cpu_s;
+    f->memory_before_bytes = run->memory_before_bytes;
+    f->memory_loaded_bytes = run->memory_loaded_bytes;
+    f->data_bytes = records_data_bytes(run->records);
+}
+
+static int init_figures(const struct run *run, struct figures *f, struct tarn_error *error)
+{
+    *f = (struct figures){0};
+    describe(run, f);
+    f->thread_operations = calloc(run->threads_count, sizeof *f->thread_operations);
+    if (f->thread_operations && tally_init(&f->all) == TARN_OK)
+        return TARN_OK;
+    free(f->thread_operations);
+    *f = (struct figures){0};
+    return error_set(error, TARN_NOMEM, "out of memory");
+}
+
+void run_loaded(struct run *run, struct figures *ret_figures)
+{
+    *ret_figures = (struct figures){.complete = true};
+    describe(run, ret_figures);
+}
+
+/* Was it the generator that set the pace? */
+static enum figures_bottleneck judge(const struct run *run, const struct figures *f)
+{
+    if (f->seconds <= 0 || run->target.store)
+        return BOTTLENECK_NONE;
+    if (f->rate > 0)
+        return histogram_quantile(f->all.late_ns, 0.99) > LATE_NS ? BOTTLENECK_SCHEDULE
+                                                                  : BOTTLENECK_NONE;
+    if (f->generator_cpu_s < FULL_SHARE * f->seconds * f->threads)
+        return BOTTLENECK_NONE;
+    if (!f->server.local)
+        return BOTTLENECK_GENERATOR_MAYBE;
+    return f->server.cpu_s < FULL_SHARE * f->seconds * f->server.processes ? BOTTLENECK_GENERATOR
+                                                                           : BOTTLENECK_NONE;
+}
+
+static void fill(struct run *run, const struct course *course, uint64_t cpu_ns, struct figures *f)
+{
+    for (unsigned i = 0; i < run->threads_count; i++) {
+        tally_merge(&f->all, run->tallies[i]);
+        f->thread_operations[i] = tally_get(&run->tallies[i]->operations);
+    }
+    f->seconds = seconds_since(course->phase->start_ns, &f->all);
+    f->rate = course->phase->rate;
+    f->generator_cpu_s = (double)f->all.cpu_ns / 1e9;
+    f->server = (struct figures_server){
+        .local = run->servers_count > 0,
+        .processes = run->servers_count,
+        .cpu_s = (double)cpu_ns / 1e9,
+        .memory_bytes = run_memory_bytes(run),
+    };
+    f->bottleneck = judge(run, f);
+}
+
+/* One phase of the workload. figures NULL: a warm-up, of which nothing is kept. */
+static int measure(struct run *run, const struct run_load *load_spec, uint64_t duration_ns,
+                   struct figures *figures, struct tarn_error *error)
+{
+    struct phase phase;
+    run_phase_init(run, &phase);
+    phase.rate = load_spec->rate;
+    if (figures && load_spec->requests > 0)
+        phase.total = load_spec->requests;
+    else
+        phase.deadline_ns = phase.start_ns + duration_ns;
+    struct course course = {.name = figures ? "measuring" : "warming up", .phase = &phase};
+    if (meter_init(&course.meter, phase.start_ns) != TARN_OK)
+        return error_set(error, TARN_NOMEM, "out of memory");
+    uint64_t cpu_ns = run_servers_cpu_ns(run);
+    int status = run_phase(run, &course, run->threads_count, error);
+    if (figures) {
+        fill(run, &course, run_servers_cpu_ns(run) - cpu_ns, figures);
+        figures->points = course.meter.points;
+        figures->points_count = course.meter.points_count;
+        course.meter.points = NULL;
+    }
+    meter_done(&course.meter);
+    return status;
+}
+
+int run_measure(struct run *run, const struct run_load *load_spec, struct figures *ret_figures,
+                struct tarn_error *error)
+{
+    int status = init_figures(run, ret_figures, error);
+    if (status == TARN_OK && load_spec->warmup_ns > 0)
+        status = measure(run, load_spec, load_spec->warmup_ns, NULL, error);
+    if (status == TARN_OK)
+        status = measure(run, load_spec, load_spec->duration_ns, ret_figures, error);
+    ret_figures->complete = status == TARN_OK;
+    if (status != TARN_OK)
+        snprintf(ret_figures->stopped, sizeof ret_figures->stopped, "%s", error->text);
+    return status;
+}
