@@ -233,6 +233,7 @@ static void test_read_file(void **state)
     assert_int_equal(os_read_file(&fault.os, path, 8, &out, &error), TARN_TOOBIG);
     assert_non_null(strstr(error.text, "text: it has more than 8 bytes"));
     assert_int_equal(os_read_file(&fault.os, scratch.path, 9, &out, &error), TARN_INVALID);
+    fault_os_reset(&fault);
     fault_os_fail(&fault, FAULT_READ_AT, 1, EIO, false);
     assert_int_equal(os_read_file(&fault.os, path, 9, &out, &error), TARN_IO);
     assert_true(bytes_equal(buffer_view(&out), bytes_of("before some text")));
