@@ -21,10 +21,11 @@
 #include "core/random.h"
 #include "store/store.h"
 
-#define MISSING_MAX       65536
-#define MISSING_BYTES_MAX (64u << 20) /* of all missing keys: fewer if they are long */
-#define ATTEMPTS_MAX      1000        /* to make one key; it is 60 bytes longer by then */
-#define SCAN_RECORDS      65536       /* between two calls of progress */
+#define MISSING_MAX        65536
+#define MISSING_BYTES_MAX  (64u << 20) /* of all missing keys: fewer if they are long */
+#define ATTEMPTS_MAX       1000        /* to make one key; it is 60 bytes longer by then */
+#define VALUE_PREFETCH_MAX 256         /* bytes of a value that will be compared soon */
+#define SCAN_RECORDS       65536       /* between two calls of progress */
 
 struct record {
     const unsigned char *key, *value;
@@ -239,5 +240,8 @@ void records_file_prefetch(const struct records_file *f, uint64_t i)
 
 void records_file_prefetch_bytes(const struct records_file *f, uint64_t i)
 {
-    prefetch_line(f->records[i].key);
+    const struct record *r = &f->records[i];
+    size_t value = r->value_bytes < VALUE_PREFETCH_MAX ? r->value_bytes : VALUE_PREFETCH_MAX;
+    prefetch_range(r->key, r->key_bytes ? r->key_bytes : 1u);
+    prefetch_range(r->value, value ? value : 1);
 }

@@ -28,6 +28,6 @@ struct tarn_bytes records_file_value(const struct records_file *f, uint64_t i);
 struct tarn_bytes records_file_missing(const struct records_file *f, uint64_t n);
 
 void records_file_prefetch(const struct records_file *f, uint64_t i);       /* where i's key is */
-void records_file_prefetch_bytes(const struct records_file *f, uint64_t i); /* its key */
+void records_file_prefetch_bytes(const struct records_file *f, uint64_t i); /* its key, value */
 
 #endif
