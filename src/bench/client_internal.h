@@ -65,6 +65,7 @@ struct client {
     struct tally *tally;
     unsigned keys_max[OPERATION_KINDS]; /* keys of a request of each kind */
     bool keys_checked;                  /* this protocol cannot take every key of these records */
+    uint64_t scan_space;                /* cursors of scans are below it; >= 1 */
     /* Something may have been answered on this connection: send if it is time to. */
     int (*answered)(struct client *c, struct connection *connection, struct tarn_error *error);
     void *loop_context; /* closed or open loop's own */

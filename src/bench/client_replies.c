@@ -14,6 +14,8 @@
 
 #include "core/assert.h"
 
+#define PREFETCH_MAX 64
+
 /* --- gathering --- */
 
 static void flush_latencies(struct client *c)
@@ -59,8 +61,8 @@ static inline void finish(struct client *c, const struct link *l, const struct r
 
 /* --- follow-ups --- */
 
-/* Queue the second request of an operation whose first is the link's oldest and is popped here.
- * Its records, if it has some, are those of the first. */
+/* Queue the second request of an operation whose first is the link's oldest and is popped here;
+ * `records` of the first's records are the second's. */
 static void replace_oldest(struct link *l, enum request_kind kind, uint32_t keys, size_t records)
 {
     struct request first = *link_request(l, 0);
@@ -175,7 +177,7 @@ static void take_scan(struct client *c, struct link *l)
         return;
     }
     tally_add(&c->tally->requests, 1);
-    replace_oldest(l, REQUEST_GET, (uint32_t)keys, 0);
+    replace_oldest(l, REQUEST_GET, (uint32_t)keys, 1);
     link_request(l, l->count - 1)->keys_unknown = true;
     l->protocol->get(&l->server->peer, c->reply.values, keys, &l->out);
 }
@@ -262,10 +264,31 @@ static int check_rest(const struct link *l, struct tarn_error *error)
     return link_malformed_error(l, bytes_of("it answers more than it was asked"), error);
 }
 
+/* The values that the oldest answers will be compared with have left the cache since their keys
+ * were sent, if there are many connections: fetch them together. */
+static void prefetch_expected(const struct client *c, const struct link *l)
+{
+    size_t requests = link_waiting(l) < PREFETCH_MAX ? link_waiting(l) : PREFETCH_MAX;
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < requests; i++) {
+            const struct request *request = link_request(l, i);
+            uint64_t record = link_records(l, i)[0];
+            if (request->kind != REQUEST_GET || request->keys_unknown || record & RECORD_MISSING)
+                continue;
+            if (pass == 0)
+                records_prefetch(c->phase->records, record);
+            else
+                records_prefetch_bytes(c->phase->records, record);
+        }
+    }
+}
+
 int replies_take(struct client *c, struct link *l, struct tarn_error *error)
 {
     int status = TARN_OK;
     bool more = link_input(l).size >= l->in_needed, closes = false;
+    if (more && c->phase->verify && c->phase->batch == 1)
+        prefetch_expected(c, l);
     while (status == TARN_OK && more && link_waiting(l) > 0 && link_input(l).size > 0) {
         status = take_one(c, l, &more, error);
         closes = more && c->reply.closes;

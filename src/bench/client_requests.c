@@ -18,6 +18,8 @@
 #include "core/assert.h"
 #include "core/random.h"
 
+#define SAMPLES 256 /* of record sizes: within some 5 % of their mean for uniform ones */
+
 /* --- memory --- */
 
 static bool plan_allocate(struct client *c)
@@ -86,6 +88,21 @@ static unsigned keys_of_kind(const struct client *c, enum operation_kind kind)
     return (unsigned)keys;
 }
 
+/* Bytes of the data set, by a sample: rather too few than too many. */
+static uint64_t sample_data_bytes(struct client *c)
+{
+    const struct records *records = c->phase->records;
+    uint64_t count = records_count(records), sum = 0;
+    uint64_t samples = count < SAMPLES ? count : SAMPLES;
+    for (uint64_t i = 0; i < samples; i++) {
+        uint64_t record = count / samples * i;
+        sum += records_key(records, record, c->scratch.key_bytes).size +
+               records_value_bytes(records, record);
+    }
+    uint64_t bytes = samples > 0 ? sum * (count / samples) / 16 * 15 : 0;
+    return bytes > 0 ? bytes : 1;
+}
+
 int requests_prepare(struct client *c, struct tarn_error *error)
 {
     ASSERT(c->phase->batch >= 1 && c->phase->batch <= c->options.batch_max);
@@ -94,6 +111,7 @@ int requests_prepare(struct client *c, struct tarn_error *error)
         return no_memory(error);
     for (int kind = 0; kind < OPERATION_KINDS; kind++)
         c->keys_max[kind] = keys_of_kind(c, (enum operation_kind)kind);
+    c->scan_space = c->options.protocol->scans ? sample_data_bytes(c) : 1;
     c->keys_checked = c->options.protocol->keys_printable ||
                       c->options.protocol->key_bytes_max < c->scratch.key_bytes_max;
     return TARN_OK;
@@ -217,10 +235,12 @@ static int check_keys(const struct client *c, size_t count, struct tarn_error *e
     return TARN_OK;
 }
 
-/* Any cursor is allowed: it is a place in the server's own order. */
-static uint64_t scan_cursor(uint64_t record)
+/* A place in the server's own order, always the same for a record. Any number is safe; those below
+ * the size of the data set mean something to servers whose cursors are positions, and to those that
+ * look at the low bits alone. */
+static uint64_t scan_cursor(const struct client *c, uint64_t record)
 {
-    return random_mix(record);
+    return random_mix(record) % c->scan_space;
 }
 
 int requests_encode(struct client *c, struct link *l, size_t i, struct tarn_error *error)
@@ -230,7 +250,7 @@ int requests_encode(struct client *c, struct link *l, size_t i, struct tarn_erro
     const struct protocol *protocol = l->protocol;
     const struct protocol_peer *peer = &l->server->peer;
     if (request->kind == REQUEST_SCAN) {
-        protocol->scan(peer, scan_cursor(records[0]), request->keys, &l->out);
+        protocol->scan(peer, scan_cursor(c, records[0]), request->keys, &l->out);
         return TARN_OK;
     }
     requests_keys(c, records, request->keys);

@@ -645,6 +645,23 @@ static void test_server_is_silent(void **state)
     check_failure(&w, TARN_IO, "was silent for 150 ms with ");
 }
 
+/* A data file may have keys that a protocol has no form for. */
+static void test_keys_that_cannot_be_sent(void **state)
+{
+    (void)state;
+    struct protocol narrow = protocol_resp;
+    struct world w = world_new();
+    narrow.key_bytes_max = 15;
+    w.protocol = &narrow;
+    world_open(&w);
+    world_run(&w);
+    assert_int_equal(w.status, TARN_INVALID);
+    assert_non_null(strstr(w.error.text, "RESP cannot ask for the key"));
+    check_accounts(&w, 1);
+    assert_int_equal(w.servers[0]->requests, 0);
+    world_close(&w);
+}
+
 static void *stop_later(void *context)
 {
     struct world *w = context;
@@ -992,6 +1009,7 @@ int main(void)
         cmocka_unit_test(test_server_babbles),
         cmocka_unit_test(test_server_answers_too_much),
         cmocka_unit_test(test_server_is_silent),
+        cmocka_unit_test(test_keys_that_cannot_be_sent),
         cmocka_unit_test(test_stop_beside_a_silent_server),
         cmocka_unit_test(test_opening_failures),
         cmocka_unit_test(test_open_loop_sends_what_is_due),
