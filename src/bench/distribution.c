@@ -11,12 +11,10 @@
  * after REDRAWS_MAX draws it chooses uniformly (at a limit of 4/5 of the domain: once in 10^44). */
 #include "bench/distribution.h"
 
-#include "bench/permute.h"
 #include "core/assert.h"
 #include "core/random.h"
 
-#define REDRAWS_MAX  64
-#define SCATTER_SEED 0x6a09e667f3bcc908ull /* digits of the square root of 2 */
+#define REDRAWS_MAX 64
 
 void distribution_init(struct distribution *d, const struct distribution_options *options)
 {
@@ -43,13 +41,35 @@ static inline uint64_t uniform(uint64_t *random, uint64_t limit)
     return random_below(random_next(random), limit);
 }
 
+/* 32 bits that depend on all of x. */
+static inline uint64_t spread(uint64_t x)
+{
+    x *= 0xbf58476d1ce4e5b9ull;
+    return ((x ^ x >> 32) * 0x94d049bb133111ebull) >> 32;
+}
+
+/* A permutation of 0 .. high_count * 2^low_bits - 1: three rounds of a Feistel network, each of
+ * which can be undone as it changes one part by what the other one says (Luby and Rackoff, "How to
+ * construct pseudorandom permutations", 1988). Both parts are below 2^32. */
+static inline uint64_t feistel(uint64_t x, uint64_t high_count, unsigned low_bits)
+{
+    uint64_t mask = (1ull << low_bits) - 1, high = x >> low_bits, low = x & mask;
+    high += spread(low + 0x6a09e667) * high_count >> 32;
+    high -= high >= high_count ? high_count : 0;
+    low ^= spread(high + 0xf3bcc908) & mask;
+    high += spread(low + 0xbb67ae85) * high_count >> 32;
+    high -= high >= high_count ? high_count : 0;
+    return high << low_bits | low;
+}
+
 uint64_t distribution_scatter(uint64_t rank, uint64_t domain)
 {
     ASSERT(rank < domain);
-    unsigned bits = domain == 1 ? 0 : 64 - (unsigned)__builtin_clzll(domain - 1);
+    unsigned low_bits = (65 - (unsigned)__builtin_clzll(domain)) / 2;
+    uint64_t high_count = ((domain - 1) >> low_bits) + 1;
     do /* on the same cycle of the permutation: ends at rank itself at the latest */
-        rank = permute(rank, bits, SCATTER_SEED);
-    while (rank >= domain);
+        rank = feistel(rank, high_count, low_bits);
+    while (__builtin_expect(rank >= domain, 0));
     return rank;
 }
 

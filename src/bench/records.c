@@ -6,7 +6,7 @@
  * head is eight digits of a permutation of the record number's 32 low bits, so that no two of 4
  * billion records have the same; the slice is cut from a block of printable bytes at one of 65,536
  * places. The block repeats itself after 64 KiB and is stored twice, so that a slice of any size is
- * pieces of up to 64 KiB. The digits are made eight at a time within a 64-bit word.
+ * pieces of up to 64 KiB.
  *
  * Invariants
  * 1. The indices of records (< count_max) and those of missing keys (the upper half) are disjoint;
@@ -197,21 +197,24 @@ uint64_t records_data_bytes(const struct records *r)
 
 /* --- generated keys --- */
 
-/* Eight hexadecimal digits of v as the bytes of a word, the first in its lowest place in memory. */
-static inline uint64_t hex8(uint32_t v)
+typedef unsigned char bytes16 __attribute__((vector_size(16)));
+typedef signed char signed16 __attribute__((vector_size(16))); /* compares in one instruction */
+typedef uint64_t words2 __attribute__((vector_size(16)));
+
+/* The 16 hexadecimal digits of v, 16 bytes at once: each byte of v in big-endian order is split
+ * into its two nibbles, side by side, and these become digits. */
+static inline bytes16 hex16(uint64_t v)
 {
-    uint64_t x = v; /* spread the nibbles over the bytes */
-    x = (x | x << 16) & 0x0000ffff0000ffffull;
-    x = (x | x << 8) & 0x00ff00ff00ff00ffull;
-    x = (x | x << 4) & 0x0f0f0f0f0f0f0f0full;
-    uint64_t over9 = (x + 0x0606060606060606ull) >> 4 & 0x0101010101010101ull;
-    return htobe64(x + 0x3030303030303030ull + over9 * ('a' - '0' - 10));
+    bytes16 low = (bytes16)(words2){htobe64(v), 0}, high = low >> 4;
+    bytes16 nibbles = __builtin_shufflevector(high, low & 15, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,
+                                              21, 6, 22, 7, 23);
+    return nibbles + '0' + ((bytes16)((signed16)nibbles > 9) & ('a' - '0' - 10));
 }
 
-static inline void put_hex16(unsigned char *out, uint64_t v)
+/* The number whose digits are the key of this index, a bijection of 0..2^bits-1. */
+static inline uint64_t permuted(const struct records *r, uint64_t index, unsigned bits)
 {
-    uint64_t words[2] = {hex8((uint32_t)(v >> 32)), hex8((uint32_t)v)};
-    memcpy(out, words, sizeof words);
+    return bits == 64 ? random_mix(index ^ r->seed_key) : permute(index, bits, r->seed_key);
 }
 
 static struct tarn_bytes generated_key(const struct records *r, uint64_t i, unsigned char *scratch)
@@ -220,16 +223,13 @@ static struct tarn_bytes generated_key(const struct records *r, uint64_t i, unsi
     uint64_t index = i;
     if (i & RECORD_MISSING) /* a number too large for the upper half goes round in it */
         index = UINT64_MAX >> (64 - bits) ^ (i & UINT64_MAX >> (65 - bits));
-    uint64_t digits = permute(index, bits, r->seed_key);
-    if (r->digits == DIGITS_MAX) {
-        if (r->prefix_bytes)
-            memcpy(scratch, r->prefix, r->prefix_bytes);
-        put_hex16(scratch + r->prefix_bytes, digits);
-    } else {
-        unsigned char all[DIGITS_MAX];
-        put_hex16(all, digits);
-        memcpy(scratch, all + DIGITS_MAX - r->digits, r->digits);
-    }
+    bytes16 digits = hex16(permuted(r, index, bits));
+    if (r->prefix_bytes)
+        memcpy(scratch, r->prefix, r->prefix_bytes);
+    if (r->digits == DIGITS_MAX)
+        memcpy(scratch + r->prefix_bytes, &digits, DIGITS_MAX);
+    else
+        memcpy(scratch, (unsigned char *)&digits + DIGITS_MAX - r->digits, r->digits);
     return (struct tarn_bytes){scratch, r->key_bytes};
 }
 
@@ -243,9 +243,11 @@ struct tarn_bytes records_key(const struct records *r, uint64_t i, unsigned char
 
 /* --- generated values --- */
 
+/* The first bytes of a value: eight digits. */
 static inline uint64_t head_of(const struct records *r, uint64_t i)
 {
-    return hex8((uint32_t)(permute((uint32_t)i, 32, r->seed_head) + (i >> 32)));
+    uint32_t number = (uint32_t)(permute((uint32_t)i, 32, r->seed_head) + (i >> 32));
+    return ((words2)hex16((uint64_t)number << 32))[0];
 }
 
 static inline const unsigned char *slice_of(const struct records *r, uint64_t i)
