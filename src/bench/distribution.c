@@ -41,11 +41,10 @@ static inline uint64_t uniform(uint64_t *random, uint64_t limit)
     return random_below(random_next(random), limit);
 }
 
-/* 32 bits that depend on all of x. */
+/* 32 bits that depend on all of x < 2^32, the high ones most; two products at the same time. */
 static inline uint64_t spread(uint64_t x)
 {
-    x *= 0xbf58476d1ce4e5b9ull;
-    return ((x ^ x >> 32) * 0x94d049bb133111ebull) >> 32;
+    return (uint32_t)(x * 0x94d049bb133111ebull ^ x * 0xbf58476d1ce4e5b9ull >> 32);
 }
 
 /* A permutation of 0 .. high_count * 2^low_bits - 1: three rounds of a Feistel network, each of
