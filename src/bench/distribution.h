@@ -49,8 +49,8 @@ void chooser_init(struct chooser *c, const struct distribution *d, uint64_t seed
  * and wraps at limit. */
 uint64_t chooser_next(struct chooser *c, uint64_t limit);
 
-/* A fixed permutation of 0..domain-1 (domain >= 1) without structure to the eye: a bijection of the
- * next power of two, walked until it falls inside. */
+/* A fixed permutation of 0..domain-1 without structure to the eye: a bijection of hardly more
+ * numbers than that, repeated until it falls inside. rank < domain, domain 1..ZIPF_N_MAX. */
 uint64_t distribution_scatter(uint64_t rank, uint64_t domain);
 
 #endif

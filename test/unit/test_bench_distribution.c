@@ -4,9 +4,9 @@
  * limit below the domain and a growing one; every record of many domains scattered.
  *
  * Bugs planted once to see it fail: latest not reversed; latest not resized when the limit grows;
- * hot share taken of the domain; cold choices over all records; scatter without the walk, or with a
- * shift in place of a xor-shift; no scatter; the sequential start lost at the wrap; modulo for
- * multiply-shift at a large limit; the thread left out of the seed. */
+ * hot share taken of the domain; cold choices over all records; scatter without the walk, with
+ * fewer rounds, or with a part replaced in place of changed; no scatter; the sequential start lost
+ * at the wrap; modulo for multiply-shift at a large limit; the thread left out of the seed. */
 #include "bench/distribution.h"
 
 #include <stdlib.h>

@@ -5,11 +5,12 @@
  * inserts answered in every order of six, backwards, over several laps of the window and past it;
  * threads that answer out of order while others check what is visible (for TSan).
  *
- * Bugs planted once to see it fail: each share of YCSB's swapped or 1 % off; missing ones of
- * updates too; limit moved to the record answered; one flag for all laps; flags without the lap;
- * inserts not held by the window; an exhausted key space that goes on; no check for an overwritten
- * record; limit moved without looking for more; relaxed order; the zipfian's domain without the
- * inserts expected; the same stream for all threads. */
+ * Bugs planted once to see it fail: shares of YCSB's swapped or 1 % off; kinds beyond the last
+ * share; missing ones of updates too; limit moved to the record answered, or by one only; one flag
+ * for all laps; inserts not held by the window; an exhausted key space that goes on; no check for
+ * an overwritten record; a flag set without order; next taken without an exchange; the zipfian's
+ * domain without the inserts expected, or beyond what there can be; the same stream for all
+ * threads. */
 #include "bench/workload.h"
 
 #include <pthread.h>
