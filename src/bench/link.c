@@ -351,6 +351,7 @@ void link_disconnect(struct link *l)
     for (size_t i = 0; i < link_waiting(l); i++) {
         struct request *request = link_request(l, i);
         request->start_ns = link_started_ns(l, request);
+        request->ready_ns = 0; /* its lateness was counted when it was sent */
     }
     l->queued = l->count;
     close_socket(l);

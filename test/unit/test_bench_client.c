@@ -948,6 +948,7 @@ static void test_answers_that_close(void **state)
         check_accounts(&w, 1);
         assert_in_range(done, 99, 101);
         assert_int_equal(histogram_count(w.tally.latency_ns), done);
+        assert_int_equal(histogram_count(w.tally.late_ns), i < 3 ? 0 : done);
         int opened = 0;
         for (unsigned s = 0; s < w.servers_count; s++)
             opened += w.servers[s]->connections_count;
