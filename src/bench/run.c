@@ -41,7 +41,8 @@ static uint64_t inserts_expected(const struct run *run)
         return 0;
     if (s->requests == 0)
         return records_count(run->records);
-    return (uint64_t)(2 * share * (double)s->requests * (double)s->batch) + 1;
+    double inserts = 2 * share * (double)s->requests * (double)s->batch + 1;
+    return inserts < 0x1p63 ? (uint64_t)inserts : UINT64_MAX;
 }
 
 static int open_workload(struct run *run, struct tarn_error *error)

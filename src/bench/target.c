@@ -35,7 +35,10 @@ static int add_server(struct target *t, struct tarn_bytes address, const char *o
     server->peer = *peer;
     server->peer.host = server->name;
     t->servers_count++;
-    return t->protocol->check(&server->peer, error);
+    status = t->protocol->check(&server->peer, error);
+    if (status != TARN_OK)
+        error_prepend(error, "%s", option);
+    return status;
 }
 
 static int allocate_servers(struct target *t, struct tarn_error *error)
@@ -162,6 +165,9 @@ static int open_store(const struct os *os, struct target *t, const struct settin
     t->path = "";
     snprintf(t->name, sizeof t->name, "embedded %.300s", text);
     t->store = find_store(stores, text, &t->path);
+    if (t->store && t->store->path_required && *t->path == 0)
+        return error_set(error, TARN_INVALID, "--embedded: %s needs a path; write %s:PATH", text,
+                         t->store->name);
     if (t->store)
         return TARN_OK;
     if (strcmp(text, embedded_memory.name) == 0 || strcmp(text, embedded_none.name) == 0) {
@@ -235,8 +241,9 @@ static int check_store(const struct embedded_store *store, const struct settings
                          "--workload %s: %s cannot be written once it is loaded; use --workload "
                          "get or c",
                          workload, store->name);
-    if (settings->load && !store->put_many)
-        return error_set(error, TARN_INVALID, "--load: %s cannot be written", store->name);
+    if ((settings->load || settings->load_only) && !store->put_many)
+        return error_set(error, TARN_INVALID, "--load%s: %s cannot be written",
+                         settings->load ? "" : "-only", store->name);
     if (settings->verify && store == &embedded_none)
         return error_set(error, TARN_INVALID, "--verify: %s holds no values", store->name);
     return TARN_OK;
