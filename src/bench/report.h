@@ -10,6 +10,10 @@
  * where it had room already); false if that is not known. */
 bool report_memory_per_key(const struct figures *figures, double *ret_bytes);
 
+/* What was measured and how, in half a line: the title of a picture. */
+void report_title(const struct settings *settings, const struct figures *figures,
+                  struct buffer *out);
+
 /* peak: NULL if none was looked for. */
 void report_text(const struct settings *settings, const struct figures *figures,
                  const struct peak *peak, struct buffer *out);

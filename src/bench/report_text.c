@@ -181,7 +181,7 @@ static void append_misses(const struct tally *t, struct buffer *out)
     append_count(out, "misses", misses, remark);
 }
 
-static void append_totals(const struct figures *f, struct buffer *out)
+static void append_totals(const struct settings *s, const struct figures *f, struct buffer *out)
 {
     const struct tally *t = &f->all;
     char text[32];
@@ -202,8 +202,10 @@ static void append_totals(const struct figures *f, struct buffer *out)
     if (tally_get(&t->unsent) > 0)
         append_count(out, "unsent", tally_get(&t->unsent),
                      "were due and never sent: the answers before them took too long");
-    append_bytes(out, "bytes_sent", tally_get(&t->bytes_sent), f->seconds);
-    append_bytes(out, "bytes_received", tally_get(&t->bytes_received), f->seconds);
+    if (!*s->embedded) {
+        append_bytes(out, "bytes_sent", tally_get(&t->bytes_sent), f->seconds);
+        append_bytes(out, "bytes_received", tally_get(&t->bytes_received), f->seconds);
+    }
     append_bytes(out, "value_bytes", tally_get(&t->value_bytes), f->seconds);
 }
 
@@ -326,7 +328,7 @@ static void append_step(struct buffer *out, const struct peak_step *step, const 
                   number_format_figure(step->p999_us, p999), remark);
 }
 
-static void append_peak(const struct peak *p, struct buffer *out)
+static void append_peak(const struct settings *s, const struct peak *p, struct buffer *out)
 {
     char text[32];
     buffer_printf(out, "\nrequests a second with p99.9 within %s us\n",
@@ -335,15 +337,15 @@ static void append_peak(const struct peak *p, struct buffer *out)
                   NUMBER_COLUMNS, "within target", NUMBER_COLUMNS - 2, "p50 us", NUMBER_COLUMNS - 2,
                   "p99.9 us");
     for (size_t i = 0; i < p->steps_count; i++)
-        append_step(out, &p->steps[i], p->steps[i].held ? "held" : "missed");
+        append_step(out, &p->steps[i], p->steps[i].held ? "held" : "not held");
     if (p->overloaded) {
         snprintf(text, sizeof text, "overload x %g", p->overload_factor);
         append_step(out, &p->overload, text);
     }
-    if (p->steps_count > 0 && p->rate > 0) {
+    if (s->find_peak && p->rate > 0) {
         append_name(out, "peak_rate", number_format_figure(p->rate, text));
         buffer_append_text(out, "   the highest that held; its figures follow\n");
-    } else if (p->steps_count > 0) {
+    } else if (s->find_peak) {
         append_name(out, "peak_rate", "none");
         buffer_append_text(out, "   no rate held; the figures of the first follow\n");
     }
@@ -353,15 +355,27 @@ static void append_peak(const struct peak *p, struct buffer *out)
     }
 }
 
+void report_title(const struct settings *settings, const struct figures *figures,
+                  struct buffer *out)
+{
+    buffer_append_text(out, figures->target);
+    append_option(out, settings, ", workload ", "workload");
+    buffer_printf(out, ", %s", distribution_name(settings));
+    if (!*settings->embedded) {
+        append_option(out, settings, ", connections ", "connections");
+        append_option(out, settings, ", pipeline ", "pipeline");
+    }
+}
+
 void report_text(const struct settings *settings, const struct figures *figures,
                  const struct peak *peak, struct buffer *out)
 {
     append_head(settings, figures, out);
     append_load(figures, out);
     if (peak)
-        append_peak(peak, out);
+        append_peak(settings, peak, out);
     if (!settings->load_only) {
-        append_totals(figures, out);
+        append_totals(settings, figures, out);
         append_latency(figures, out);
         append_processes(settings, figures, out);
         append_checked(settings, figures, out);

@@ -22,6 +22,12 @@ struct run_hooks {
     bool (*cancelled)(void *context); /* a signal came? asked ten times a second; may be NULL */
 };
 
+/* Settings that passed settings_check() and cannot be run all the same: an address that is none, an
+ * operation that the target has not, more records than keys. Opens and asks nothing but a data
+ * file's existence. Errors: INVALID; everything else is run_open()'s to tell. */
+TARN_MUST int run_check(const struct os *os, const struct settings *settings,
+                        const struct embedded_store *const *stores, struct tarn_error *error);
+
 struct run;
 
 /* Data set, threads, connections; the load phase if settings->load (or the store is "memory").

@@ -227,10 +227,11 @@ static int check_rate(const struct settings *s, struct tarn_error *error)
 {
     int status = TARN_OK;
     if (s->find_peak)
-        status = refuse_given(s, NAMES("rate", "poisson", "arrival", "requests", "duration"),
-                              "does not go with --find-peak, which chooses rates and times by "
-                              "itself (--step)",
-                              error);
+        status =
+            refuse_given(s, NAMES("rate", "poisson", "arrival", "requests", "duration", "warmup"),
+                         "does not go with --find-peak, which chooses rates and times by "
+                         "itself (--step)",
+                         error);
     else
         status = refuse_given(s, NAMES("step"), "needs --find-peak", error);
     if (status == TARN_OK && !s->find_peak && s->rate <= 0)

@@ -1,12 +1,12 @@
 /* tarn gen: write a sample data set. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/gen.h"
+#include "cli/output.h"
 #include "core/bytes.h"
 #include "core/number.h"
 #include "os/publish.h"
@@ -58,35 +58,12 @@ static int sink_stdout(void *context, const void *data, size_t size, struct tarn
     return TARN_OK;
 }
 
-/* A new file or a regular one may be written under this name; publishing would replace a device
- * or a pipe by a file. */
-static int check_target(const struct os *os, const char *path, struct tarn_error *error)
-{
-    int fd;
-    struct os_file_info info;
-    int e = os->open(os, path, O_PATH, 0, &fd);
-    if (e == -ENOENT)
-        return TARN_OK;
-    if (e < 0)
-        return os_error(error, e, "cannot write", path);
-    e = os->file_info(os, fd, &info);
-    (void)os->close(os, fd); /* nothing was written */
-    if (e < 0)
-        return os_error(error, e, "cannot write", path);
-    if (info.kind == OS_FILE_DIRECTORY)
-        return error_set(error, TARN_INVALID, "%s: is a directory; name a file in it", path);
-    if (info.kind != OS_FILE_REGULAR)
-        return error_set(error, TARN_INVALID,
-                         "%s: is not a regular file; use - to write to standard output", path);
-    return TARN_OK;
-}
-
 static int write_file(struct cli_call *call, const char *path, const struct gen_options *options,
                       struct interrupt *interrupt, uint64_t *ret_bytes, struct tarn_error *error)
 {
     struct publish publish = {.fd = -1};
     struct progress progress;
-    int status = check_target(call->os, path, error);
+    int status = output_check(call->os, path, "use - to write to standard output", error);
     if (status == TARN_OK)
         status = publish_open(&publish, call->os, path, error);
     if (status != TARN_OK)

@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/get.h"
+#include "cli/password.h"
 #include "core/bytes.h"
 
 struct get_flags {
@@ -12,8 +13,6 @@ struct get_flags {
     uint64_t timeout_seconds;
     bool raw, null;
 };
-
-#define PASSWORD_BYTES_MAX 4096
 
 static const struct option rows[] = {
     {"password", OPTION_SECRET, offsetof(struct get_flags, password), "", "PASSWORD",
@@ -35,25 +34,6 @@ static void note_missing(void *context, const char *key)
     char text[512]; /* a long key is cut */
     snprintf(text, sizeof text, "no such key: %s", key);
     cli_error(call->command->name, text);
-}
-
-/* The first line of the password file into `out`. */
-static int read_password(const struct os *os, const char *path, char out[PASSWORD_BYTES_MAX + 1],
-                         struct tarn_error *error)
-{
-    int fd;
-    struct os_file_info info;
-    int status = os_open_data(os, path, &fd, &info, error);
-    if (status != TARN_OK)
-        return status;
-    size_t size = info.size < PASSWORD_BYTES_MAX ? (size_t)info.size : PASSWORD_BYTES_MAX;
-    int e = os_read_full(os, fd, out, size, 0);
-    (void)os->close(os, fd); /* only read from */
-    if (e < 0)
-        return os_error(error, e, "cannot read", path);
-    out[size] = 0;
-    out[strcspn(out, "\r\n")] = 0;
-    return TARN_OK;
 }
 
 static int get(struct cli_call *call, const struct stream_address *address, const char *password,
@@ -99,7 +79,7 @@ static int run(struct cli_call *call)
     if (stream_address_parse(call->words[0], &address, &error) != TARN_OK)
         return usage(call, error.text);
     if (*flags->password_file) {
-        if (read_password(call->os, flags->password_file, from_file, &error) != TARN_OK)
+        if (password_read(call->os, flags->password_file, from_file, &error) != TARN_OK)
             return cli_fail(call, NULL, &error);
         password = from_file;
     }

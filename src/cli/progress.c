@@ -43,7 +43,7 @@ static void write_out(int fd, const struct buffer *text)
     }
 }
 
-void progress_close(struct progress *progress)
+void progress_wipe(struct progress *progress)
 {
     if (progress->visible) {
         struct buffer text = {0};
@@ -52,7 +52,26 @@ void progress_close(struct progress *progress)
         buffer_done(&text);
     }
     progress->visible = false;
+}
+
+void progress_close(struct progress *progress)
+{
+    progress_wipe(progress);
     progress->fd = -1;
+}
+
+void progress_draw(struct progress *progress, struct tarn_bytes line)
+{
+    size_t limit = progress->columns > 0 ? progress->columns - 1 : 0;
+    struct buffer text = {0};
+    if (progress->fd < 0)
+        return;
+    buffer_append_byte(&text, '\r');
+    buffer_append(&text, line.data, line.size < limit ? line.size : limit);
+    buffer_append_text(&text, "\033[K");
+    write_out(progress->fd, &text);
+    buffer_done(&text);
+    progress->visible = true;
 }
 
 static bool counts_bytes(const char *phase)
@@ -128,14 +147,11 @@ bool progress_update(void *context, const char *phase, uint64_t done, uint64_t t
     } else if (now - progress->drawn_ns < DRAW_INTERVAL_NS) {
         return true;
     }
-    struct buffer text = {0};
-    buffer_append_byte(&text, '\r');
+    struct buffer line = {0};
     progress_line(phase, done, total, now - progress->phase_ns, done - progress->phase_done,
-                  progress->columns, &text);
-    buffer_append_text(&text, "\033[K");
-    write_out(progress->fd, &text);
-    buffer_done(&text);
+                  progress->columns, &line);
+    progress_draw(progress, buffer_view(&line));
+    buffer_done(&line);
     progress->drawn_ns = now;
-    progress->visible = true;
     return true;
 }

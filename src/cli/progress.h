@@ -31,6 +31,11 @@ void progress_close(struct progress *progress);
  * "loading" and "checking" count bytes and show a rate. False after a signal. */
 bool progress_update(void *context, const char *phase, uint64_t done, uint64_t total);
 
+/* Wipe the bar away for now, so that something else can be written. */
+void progress_wipe(struct progress *progress);
+/* Draw a line of one's own instead of a bar, cut to the terminal's width. */
+void progress_draw(struct progress *progress, struct tarn_bytes line);
+
 /* The bar as text, without colours or newline, at most columns - 1 characters. elapsed_ns,
  * done_here: time and work since the phase began. */
 void progress_line(const char *phase, uint64_t done, uint64_t total, uint64_t elapsed_ns,

@@ -1,4 +1,4 @@
-/* Goal: whichever system call or allocation fails under gen, index, inspect and verify, the
+/* Goal: whichever system call or allocation fails under gen, index, inspect, verify and bench, the
  * command says so in one line, exits with status 1, leaves nothing open and no half file.
  * Method: each command is run again and again on a small data set; run n fails the nth call of an
  * entry, for every entry, and then the nth allocation. stderr goes to a memory file. */
@@ -107,6 +107,9 @@ static const struct job jobs[] = {
     {&cli_command_index, {"index", "--format", "text", "--index", "@other", "@data"}, "other"},
     {&cli_command_inspect, {"inspect", "@indexed"}, NULL},
     {&cli_command_verify, {"verify", "@indexed"}, NULL},
+    {&cli_command_bench,
+     {"bench", "--requests=100", "--csv", "@out", "--embedded", "@data"},
+     "out"},
 };
 
 static void prepare(struct scene *s)

@@ -19,7 +19,7 @@ import pytest
 
 from conftest import TIMEOUT, environment, eventually, run
 
-COMMANDS = ["gen", "index", "serve", "get", "inspect", "verify", "help"]
+COMMANDS = ["gen", "index", "serve", "get", "bench", "inspect", "verify", "help"]
 FILE_COMMANDS = ["index", "serve", "inspect", "verify"]
 
 
@@ -97,6 +97,10 @@ def test_manual_page_has_every_option(run_tarn):
     (["get", "::1:6379", "k"], "brackets"),
     (["get", "--raw", "--null", "localhost:1", "k"], "exclude"),
     (["get", "--timeout", "0", "localhost:1", "k"], "--timeout"),
+    (["bench"], "--connect"),
+    (["bench", "word"], "word"),
+    (["bench", "diff", "a"], "two files"),
+    (["bench", "--rate", "5", "diff", "a", "b"], "--rate"),
     (["inspect", "--on-duplicate", "first", "x"], "--on-duplicate"),
     (["verify"], "FILE is missing"),
     (["verify", "-x", "f"], "-x"),

@@ -202,6 +202,7 @@ static void test_embedded(void **state)
     r->figures.server.local = false;
     has(r, "CPU with the store            1.500   us an operation");
     has_not(r, "connection");
+    has_not(r, "bytes_sent");
     has_not(r, "bottleneck");
 }
 
@@ -242,10 +243,11 @@ static void test_peak(void **state)
 {
     struct sample_run *r = *state;
     r->with_peak = true;
+    set(r, "find-peak", "yes");
     has(r, "\nrequests a second with p99.9 within 1,000 us\n"
            "           rate       answered  within target       p50 us     p99.9 us\n"
            "         10,000         10,000         10,000        45.00        410.0   held\n"
-           "        160,000        141,000          3.500        4,500       54,100   missed\n"
+           "        160,000        141,000          3.500        4,500       54,100   not held\n"
            "peak_rate                    10,000   the highest that held; its figures follow\n");
     r->peak.rate = 0;
     r->peak.generator_limit = 200000;
@@ -254,8 +256,20 @@ static void test_peak(void **state)
     r->peak.overload = r->steps[1];
     has(r, "54,100   overload x 1.5\npeak_rate                      none   no rate held");
     has(r, "\ngenerator_limit             200,000   ");
-    r->peak.steps_count = 0; /* --overload of a given --rate */
+    set(r, "find-peak", "no"); /* --overload of a given --rate */
     has_not(r, "peak_rate");
+}
+
+static void test_title(void **state)
+{
+    struct sample_run *r = *state;
+    struct buffer out = {0};
+    set(r, "workload", "a");
+    report_title(&r->settings, &r->figures, &out);
+    assert_true(bytes_equal(
+        buffer_view(&out),
+        bytes_of("RESP 127.0.0.1:6379, workload a, zipfian, connections 50, pipeline 1")));
+    buffer_done(&out);
 }
 
 /* Nothing was answered. */
@@ -497,6 +511,7 @@ int main(void)
         TEST(test_embedded),
         TEST(test_load),
         TEST(test_peak),
+        TEST(test_title),
         TEST(test_empty),
         TEST(test_json_members),
         TEST(test_json_settings),

@@ -69,7 +69,7 @@ static void test_good(void **state)
         "--connect h:1 --rate 50000 --poisson",
         "--connect h:1 --rate 2.5e3 --arrival sine --arrival-period 1m",
         "--connect h:1 --rate 5 --overload 1.5 --target 5ms",
-        "--connect h:1 --find-peak --overload 1.5 --step 1s --target 5ms --warmup 1s",
+        "--connect h:1 --find-peak --overload 1.5 --step 1s --target 5ms",
         "--connect h:1 --requests 1M --warmup 1s",
         "--connect h:1 --requests 1M --duration 10s", /* the default said aloud */
         "--connect h:1 --keys-from f --workload set --load",
