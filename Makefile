@@ -289,4 +289,4 @@ clean:
 
 .PHONY: all unit unit-build fault fault-build fuzz fuzz-build fuzz-brief bench lint install \
         uninstall clean
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -type f -name '*.d' 2>/dev/null)

@@ -1,18 +1,23 @@
 # The benchmarks' programs; `make bench` builds them, bench/README.md says how to run them.
 # They need the packages of script/dependencies' section [bench] (script/setup bench).
 
-BENCHES := echo load embedded
-
-$(B)/bench/echo $(B)/bench/load: $(B)/bench/%: bench/%.c
+$(B)/bench/echo: bench/echo.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+	$(call say,LINK)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
 
-# As an embedder would: the static library and its header, nothing of src/.
-$(B)/bench/embedded: bench/embedded.c $(wildcard bench/peers/*.c) $(B)/libtarn.a
+# tarn bench and the drivers of other stores, linked as tarn itself is.
+PEERS := $(patsubst bench/%.c,$(B)/bench/obj/%.o,bench/embedded.c $(wildcard bench/peers/*.c))
+PEER_LIBS := -llmdb -lrocksdb -lleveldb -ltkrzw -lcdb
+
+$(B)/bench/obj/%.o: bench/%.c
 	@mkdir -p $(@D)
-	$(CC) -Iinclude -Ibench -D_GNU_SOURCE $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) \
-	    -llmdb -lcdb $(LIBS)
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) -Ibench $(CFLAGS) -c -o $@ $<
 
-$(B)/bench/embedded: bench/peers/peer.h include/tarn.h
+$(B)/bench/embedded: $(PEERS) $(call archives,cli)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(PEERS) $(call archives,cli) \
+	    $(PEER_LIBS) $(LIBS_SERVER) $(LIBS_BENCH) $(LIBS)
 
-bench: $(B)/tarn $(addprefix $(B)/bench/,$(BENCHES))
+bench: $(B)/tarn $(B)/bench/echo $(B)/bench/embedded

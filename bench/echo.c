@@ -9,8 +9,9 @@
  * "*2 $3 GET $16 key:000000000000" with its line ends) and answers each with the same bulk string
  * of VALUE_BYTES bytes. Requests split over two receives are counted when their last byte is here.
  *
- * The one exception is for redis-benchmark, which asks CONFIG GET before it starts: a receive that
- * begins with "*3" is answered with one pair of empty strings per '*'.
+ * The exceptions are what generators ask before they start: redis-benchmark CONFIG GET, so that a
+ * receive that begins with "*3" is answered with one pair of empty strings per '*'; and tarn bench
+ * PING, one that begins with "*1", with PONG.
  *
  * Invariants:
  * 1. A connection with unsent replies is not read from (so unsent bytes are bounded).
@@ -135,12 +136,13 @@ static bool send_unsent(struct echo *e, int fd, bool was_waiting)
     return true;
 }
 
-/* Answer redis-benchmark's CONFIG GET. Returns false if the connection is to be closed. */
-static bool answer_config(struct echo *e, int fd, size_t size)
+/* Answer redis-benchmark's CONFIG GET or tarn bench's PING. Returns false if the connection is to
+ * be closed. */
+static bool answer_opening(struct echo *e, int fd, size_t size)
 {
-    static const char pair[] = "*2\r\n$0\r\n\r\n$0\r\n\r\n";
+    const char *answer = e->input[1] == '1' ? "+PONG\r\n" : "*2\r\n$0\r\n\r\n$0\r\n\r\n";
     for (size_t i = 0; i < size; i++)
-        if (e->input[i] == '*' && send(fd, pair, sizeof(pair) - 1, MSG_NOSIGNAL) < 0)
+        if (e->input[i] == '*' && send(fd, answer, strlen(answer), MSG_NOSIGNAL) < 0)
             return false;
     return true;
 }
@@ -153,8 +155,8 @@ static bool serve(struct echo *e, int fd)
 
     if (got <= 0)
         return got < 0 && errno == EAGAIN;
-    if (c->carry == 0 && got > 1 && e->input[1] == '3')
-        return answer_config(e, fd, (size_t)got);
+    if (c->carry == 0 && got > 1 && (e->input[1] == '3' || e->input[1] == '1'))
+        return answer_opening(e, fd, (size_t)got);
     size_t bytes = c->carry + (size_t)got;
     c->carry = (uint32_t)(bytes % e->request_bytes);
     c->unsent = bytes / e->request_bytes * e->reply_bytes;

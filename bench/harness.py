@@ -42,15 +42,16 @@ def parser(description):
     p.add_argument("--data", default=None, metavar="DIR",
                    help="where data files are made and kept (DIR of --build, bench/data/)")
     p.add_argument("--quick", action="store_true", help="3 repetitions, fewer requests")
-    p.add_argument("--repetitions", type=int, default=0, metavar="N", help="default 7; quick: 3")
+    p.add_argument("--repetitions", type=int, default=0, metavar="N",
+                   help="how often all is measured; quick: 3")
     p.add_argument("--server-core", type=int, default=0, metavar="N")
     p.add_argument("--generator-core", type=int, default=1, metavar="N")
     return p
 
 
-def parse(p):
+def parse(p, repetitions=7):
     args = p.parse_args()
-    args.repetitions = args.repetitions or (3 if args.quick else 7)
+    args.repetitions = args.repetitions or (3 if args.quick else repetitions)
     args.data = args.data or os.path.join(args.build, "bench", "data")
     cores = os.sched_getaffinity(0)
     for core in (args.server_core, args.generator_core):
@@ -62,7 +63,8 @@ def parse(p):
 
 def setup(args):
     """Install what is missing and build what is out of date."""
-    if subprocess.run([os.path.join(ROOT, "script", "setup"), "build", "bench"]).returncode:
+    script = os.path.join(ROOT, "script", "setup")
+    if subprocess.run([script, "build", "bench"]).returncode:
         fail("script/setup failed")
     make = ["make", "-s", "-C", ROOT, f"-j{os.cpu_count()}", "bench", f"B={args.build}"]
     if subprocess.run(make, stdout=sys.stderr).returncode:
@@ -71,25 +73,41 @@ def setup(args):
     os.makedirs(args.results, exist_ok=True)
 
 
+def unpack_servers(args):
+    """Get the peers' servers that are not on this machine. What cannot be had is left out."""
+    script = os.path.join(ROOT, "script", "setup")
+    subprocess.run([script, "--unpack", os.path.join(args.build, "bench", "peers"),
+                    "bench-servers"])
+
+
 def program(args, name):
     """A program of ours: "tarn", or one of bench/."""
     inside = name if name == "tarn" else os.path.join("bench", name)
     return os.path.join(args.build, inside)
 
 
-def redis_server(args):
-    """redis-server, or Debian's redis-check-rdb, the same program under another name: redis-tools
-    brings it without starting a service on the machine."""
-    path = shutil.which("redis-server")
-    if path:
+def server_program(args, name, package, alias=None):
+    """A peer's server: on PATH, or of the package that was unpacked for us. alias: the same
+    program under a name that comes in a package without a service (redis and valkey look at the
+    name they are called by). None if it is not there."""
+    unpacked = os.path.join(args.build, "bench", "peers", package, "usr", "bin")
+    places = os.pathsep.join([os.environ.get("PATH", ""), unpacked])
+    path = shutil.which(name, path=places)
+    if path or not alias:
         return path
-    path = shutil.which("redis-check-rdb")
+    path = shutil.which(alias, path=places)
     if not path:
-        fail("redis-server is not there: script/setup bench")
-    link = os.path.join(args.build, "bench", "redis-server")
-    if not os.path.islink(link):
-        os.symlink(path, link)
+        return None
+    link = os.path.join(args.build, "bench", name)
+    if os.path.islink(link):
+        os.unlink(link)
+    os.symlink(path, link)
     return link
+
+
+def redis_server(args):
+    path = server_program(args, "redis-server", "redis-tools", "redis-check-rdb")
+    return path or fail("redis-server is not there: script/setup bench")
 
 
 def pinned(core, argv):
@@ -188,7 +206,7 @@ class Server:
                     return self
             except OSError:
                 pass
-            time.sleep(0.02)
+            time.sleep(0.005)
         self.stop()
         fail(f"{self.name} does not answer on port {self.port}; its log ends:\n"
              f"{self.log()[-800:]}")
@@ -245,16 +263,25 @@ def start_tarn(args, path, threads=1, http=False, core=None, name="tarn"):
     return Server(args, name, argv, port, http_port, core).wait_ready("server ready")
 
 
-def start_redis(args, core=None):
+def start_redis(args, core=None, binary=None, name="redis"):
+    """redis, or valkey, which takes the same options."""
     port = free_port()
-    argv = [redis_server(args), "--bind", "127.0.0.1", "--port", str(port), "--save", "",
+    argv = [binary or redis_server(args), "--bind", "127.0.0.1", "--port", str(port), "--save", "",
             "--appendonly", "no", "--dir", args.data]
-    return Server(args, "redis", argv, port, core=core).wait_ready()
+    return Server(args, name, argv, port, core=core).wait_ready()
 
 
-def start_pogocache(args, binary, core=None):
+def start_memcached(args, binary, threads=1, core=None):
     port = free_port()
-    argv = [binary, "-h", "127.0.0.1", "-p", str(port), "--threads", "1"]
+    argv = [binary, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-t", str(threads), "-m", "8192"]
+    if os.getuid() == 0:
+        argv += ["-u", "root"]  # it will not run as root unless told to
+    return Server(args, "memcached", argv, port, core=core).wait_ready()
+
+
+def start_pogocache(args, binary, threads=1, core=None):
+    port = free_port()
+    argv = [binary, "-h", "127.0.0.1", "-p", str(port), "--threads", str(threads)]
     return Server(args, "pogocache", argv, port, core=core).wait_ready()
 
 
@@ -277,6 +304,16 @@ def receive_exactly(connection, size):
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def exchange(server, request):
+    """Send one request; the first line of what comes back."""
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while not answer.endswith(b"\r\n"):
+            answer += receive_exactly(connection, 1)
+        return answer
 
 
 def load_records(server, path):
@@ -306,6 +343,60 @@ def check_answers(server, path, count=1000):
             answer = receive_exactly(connection, len(expected))
             if answer != expected:
                 fail(f"{server.name}: GET {key!r} answered {answer[:80]!r}")
+
+
+# --- the generator -------------------------------------------------------------------------------
+
+
+class BenchFailed(Exception):
+    """tarn bench ended with an error; the text is its last line."""
+
+
+def tarn_bench(args, label, options, core=None, program_name="tarn", may_fail=False):
+    """Run tarn bench, or bench/embedded, and return the figures that scripts use. label: the whole
+    result is kept as LABEL.json among the results; None: it is not kept. A failure ends the script,
+    or is a BenchFailed if it may."""
+    name = "".join(c if c.isalnum() else "-" for c in label or f"bench-{os.getpid()}") + ".json"
+    path = os.path.join(args.results, name)
+    words = ["bench"] if program_name == "tarn" else []
+    argv = [program(args, program_name), *words, *options, "--json", path]
+    argv = pinned(core, argv) if core is not None else argv
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        if may_fail:
+            raise BenchFailed(lines[-1].removeprefix("tarn bench: "))
+        fail(f"{' '.join(argv)}: {lines[-1]}")
+    with open(path) as file:
+        result = json.load(file)
+    if label is None:
+        os.unlink(path)
+    for what in ("errors", "misses", "lost", "wrong"):
+        if result[what]:
+            fail(f"{' '.join(argv)}: {result[what]} {what} in {result['total_ops']} operations")
+    return bench_figures(result)
+
+
+shown = set()
+
+
+def show_command(options):
+    """Print, once each, the command that a figure comes from."""
+    text = "tarn bench " + " ".join(options)
+    if text not in shown:
+        shown.add(text)
+        note(f"    {text}")
+
+
+def bench_figures(result):
+    """The figures of a result (doc/bench.md) under the names that scripts use."""
+    latency, load = result["latency_us"] or {}, result["load"] or {}
+    return {"operations": result["total_ops"], "ops_per_s": result["total_ops_per_sec"],
+            "p50_us": latency.get("p50"), "p99_us": latency.get("p99"),
+            "server_cpu_us": result["server"]["cpu_us_per_op"],
+            "generator_cpu_ns": (result["generator"]["cpu_us_per_op"] or 0) * 1000,
+            "bottleneck": result["generator"]["bottleneck"],
+            "load_seconds": load.get("seconds")}
 
 
 # --- noise ---------------------------------------------------------------------------------------

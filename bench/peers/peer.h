@@ -1,93 +1,36 @@
-/* What bench/embedded.c measures: a peer is one way to look keys up inside this process.
- *
- * A workload is the same for all peers: the records of a data file (mapped, borrowed) and the list
- * of keys to ask for, shuffled once and copied out in that order, so that choosing and fetching a
- * key is a sequential read. Each peer walks the list in its own loop (no call through a pointer
- * per key) and hands each value to workload_take(), which is where values are touched, copied or
- * checked; one code path serves all three. */
+/* What the drivers in this folder share, and their names. Each is a struct embedded_store of
+ * src/bench/embedded.h; the options that its store gets stand at the head of its file. */
 #ifndef BENCH_PEERS_PEER_H
 #define BENCH_PEERS_PEER_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "bench/embedded.h"
 
-struct record {
-    const char *key, *value;
-    uint32_t key_bytes, value_bytes;
+extern const struct embedded_store peer_lmdb, peer_rocksdb, peer_leveldb, peer_tkrzw, peer_cdb;
+
+#define PEER_PATH_BYTES 4096
+
+/* A store's own directory. */
+struct peer_directory {
+    char path[PEER_PATH_BYTES - 64]; /* there is always room to append a short file name */
+    bool temporary;
 };
 
-enum take {
-    TAKE_TOUCH, /* read the first 8 bytes of the value */
-    TAKE_COPY,  /* copy the value out */
-    TAKE_CHECK, /* compare it with the data file */
-};
+/* path "": a new directory under $TMPDIR, or beside this program, that close removes with all that
+ * is in it. Else that directory, made if it is not there, and kept. Errors: INVALID (too long), IO,
+ * DENIED, NOSPACE. */
+TARN_MUST int peer_directory_open(struct peer_directory *d, const char *name, const char *path,
+                                  struct tarn_error *error);
+void peer_directory_close(const struct peer_directory *d);
+/* "directory/file" into out. */
+void peer_directory_file(const struct peer_directory *d, const char *file,
+                         char out[PEER_PATH_BYTES]);
 
-struct workload {
-    const char *path;             /* the text data file, as given */
-    const char *binary_path;      /* the same records in the binary format, or NULL */
-    const char *directory;        /* where peers may build their files */
-    const struct record *records; /* in file order */
-    size_t count;
-    const uint32_t *order; /* the i-th key asked for is records[order[i]] */
-    const char *keys;      /* in that order: u16 size, bytes, u16 size, bytes ... */
-    char *scratch;         /* at least the largest value's size + 8 */
-    uint64_t sum;          /* of what was touched: keeps the reads alive */
-    uint64_t wrong;        /* missing or different values */
-};
+/* "NAME: what: text"; returns TARN_IO. */
+int peer_error(struct tarn_error *error, const char *name, const char *what, const char *text);
 
-struct peer {
-    const char *name;
-    const char *build_name; /* what `open` times into *ret_build_seconds; NULL: nothing */
-    /* Build what is needed from the records and open it; NULL: not asked for. Ends the program on
-     * failure. With open and close NULL the peer uses the handle of the one before it. */
-    void *(*open)(struct workload *workload, double *ret_build_seconds);
-    /* Ask for every key of the list once. */
-    void (*pass)(void *handle, struct workload *workload, enum take take);
-    void (*close)(void *handle);
-};
-
-extern const struct peer peer_list_alone, peer_tarn_text_many, peer_tarn_text_get,
-    peer_tarn_binary_many, peer_tarn_binary_get, peer_lmdb, peer_cdb;
-
-/* The key at `at` of the list; *at moves to the next. */
-static inline const char *workload_key(const char **at, size_t *ret_size)
-{
-    uint16_t size;
-    memcpy(&size, *at, sizeof(size));
-    const char *key = *at + sizeof(size);
-    *ret_size = size;
-    *at = key + size;
-    return key;
-}
-
-/* The i-th answer; data is NULL where there was none. */
-static inline void workload_take(struct workload *w, size_t i, enum take take, const void *data,
-                                 size_t size)
-{
-    uint64_t head = 0;
-
-    if (!data) {
-        w->wrong++;
-        return;
-    }
-    if (take == TAKE_COPY) {
-        memcpy(w->scratch, data, size);
-        data = w->scratch;
-        __asm__ volatile("" : : "r"(data) : "memory"); /* the copy is wanted */
-    } else if (take == TAKE_CHECK) {
-        const struct record *r = &w->records[w->order[i]];
-        w->wrong += size != r->value_bytes || memcmp(data, r->value, size) != 0;
-    }
-    if (size >= sizeof(head))
-        memcpy(&head, data, sizeof(head));
-    else
-        memcpy(&head, data, size);
-    w->sum += head;
-}
-
-/* Monotonic clock, seconds. */
-double bench_now(void);
+/* Make *array hold at least `count` items of `size` bytes; new ones are zero. *capacity: how many
+ * it holds. Errors: NOMEM (the array is as it was). */
+TARN_MUST int peer_grow(void *array, size_t *capacity, size_t count, size_t size,
+                        struct tarn_error *error);
 
 #endif
