@@ -122,8 +122,8 @@ static int try_rate(struct search *s, double rate, struct tarn_error *error)
     return status;
 }
 
-/* What a closed loop reaches, in requests per second. */
-static int estimate(struct search *s, double *ret_rate, struct tarn_error *error)
+/* Where to begin, from what a closed loop reaches, in requests per second. */
+static int estimate(struct search *s, double *ret_first, struct tarn_error *error)
 {
     struct figures f;
     int status = measure_at(s, 0, &f, error);
@@ -131,9 +131,10 @@ static int estimate(struct search *s, double *ret_rate, struct tarn_error *error
         *s->figures = f;
         return status;
     }
-    *ret_rate = f.seconds > 0 ? (double)histogram_count(f.all.latency_ns) / f.seconds : 0;
+    double rate = f.seconds > 0 ? (double)histogram_count(f.all.latency_ns) / f.seconds : 0;
     figures_done(&f);
-    if (*ret_rate < 1)
+    *ret_first = rate * FIRST_SHARE > 1 ? rate * FIRST_SHARE : 1;
+    if (rate < 1)
         return error_set(error, TARN_INVALID,
                          "--find-peak: not even one request was answered within a step");
     return TARN_OK;
@@ -144,7 +145,7 @@ static int search(struct search *s, struct tarn_error *error)
     double first = 0;
     int status = estimate(s, &first, error);
     for (unsigned i = 0; i < STEPS_MAX && status == TARN_OK; i++) {
-        double rate = peak_next_rate(s->held, s->failed, first * FIRST_SHARE);
+        double rate = peak_next_rate(s->held, s->failed, first);
         if (rate < 1)
             break;
         status = try_rate(s, rate, error);
