@@ -33,7 +33,7 @@ int bench_files_open(struct bench_files *files, const struct os *os,
     if (status == TARN_OK && *settings->plot)
         status = try_plot(os, settings->plot, error);
     if (status != TARN_OK)
-        bench_files_abort(files);
+        bench_files_close(files);
     return status;
 }
 
@@ -80,11 +80,10 @@ int bench_files_write(struct bench_files *files, const struct figures *figures,
     if (status == TARN_OK && *settings->plot)
         status = draw(files, figures, &text, error);
     buffer_done(&text);
-    bench_files_abort(files);
     return status;
 }
 
-void bench_files_abort(struct bench_files *files)
+void bench_files_close(struct bench_files *files)
 {
     publish_abort(&files->json);
     publish_abort(&files->csv);

@@ -15,11 +15,11 @@ struct bench_files {
 /* Errors: INVALID and those of opening; MISSING (no gnuplot). Nothing is open then. */
 TARN_MUST int bench_files_open(struct bench_files *files, const struct os *os,
                                const struct settings *settings, struct tarn_error *error);
-/* Write what was asked for; the files are done then, also after an error. peak: NULL if none. */
+/* Write what was asked for. peak: NULL if none. Errors: those of publishing and of plot_draw(). */
 TARN_MUST int bench_files_write(struct bench_files *files, const struct figures *figures,
                                 const struct peak *peak, int64_t started_realtime_us,
                                 struct tarn_error *error);
-/* Leave everything as it was, as far as it was not written. Allowed after bench_files_write(). */
-void bench_files_abort(struct bench_files *files);
+/* Whatever was not written stays as it was before. */
+void bench_files_close(struct bench_files *files);
 
 #endif

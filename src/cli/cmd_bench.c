@@ -186,7 +186,7 @@ static int run_bench(struct bench *b)
     interrupt_close(&b->interrupt);
     if (b->measured)
         exit_status = report(b, &files);
-    bench_files_abort(&files);
+    bench_files_close(&files);
     if (status != TARN_OK)
         exit_status = cli_fail(b->call, &b->interrupt, &error);
     figures_done(&b->figures);

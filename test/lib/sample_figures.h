@@ -31,7 +31,7 @@ static inline void sample_latencies(struct histogram *h, uint64_t requests, doub
         double us = base_us * (1 + 0.8 * share) + (share > 0.99 ? 100 * (share - 0.99) * 1000 : 0);
         histogram_record(h, (uint64_t)(us * 1000), requests / 1000);
     }
-    histogram_record(h, 480000000, requests / 100000);
+    histogram_record(h, 480000000, requests / 2000);
 }
 
 /* Closed loop, everything known, nothing by kind of operation. Freed with sample_done(). */

@@ -100,7 +100,7 @@ static const char whole[] =
     "\n"
     "latency, us                 min        p50        p90        p99      p99.9     p99.99       "
     " max\n"
-    "all                       40.00      56.03      68.86      71.74      972.3      972.3    "
+    "all                       40.00      56.03      68.86      71.74      972.3    480,000    "
     "480,000\n"
     "\n"
     "server CPU                    3.250   us an operation, 0.33 cores, 123.5 MB in memory\n"
@@ -370,6 +370,7 @@ static void test_json_members(void **state)
     assert_int_equal(json_object_size(json), sizeof members / sizeof members[0]);
     is_text(json, "tool", "tarn bench");
     is_text(json, "version", TARN_VERSION);
+    assert_true(number(at(json, "latency_us"), "p999") == 972.287);
     is_text(json, "started", "2025-11-21T04:40:00Z");
     is_text(json, "target", "RESP 127.0.0.1:6379");
     assert_true(json_is_true(at(json, "complete")));
