@@ -74,10 +74,10 @@ static int open_file(const struct os *os, const char *path, const struct records
                      unsigned threads, void **ret_store, struct tarn_error *error)
 {
     struct handle *h = new_handle(os, threads, error);
-    (void)records;
     if (!h)
         return TARN_NOMEM;
-    int status = open_store(h, path, &(struct tarn_format){0}, error);
+    struct tarn_format format = records_format(records);
+    int status = open_store(h, path, &format, error);
     if (status == TARN_OK)
         *ret_store = h;
     else

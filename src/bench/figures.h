@@ -30,8 +30,10 @@ struct figures {
     bool complete; /* false: ended early, `stopped` says why */
     char stopped[512];
     char target[320]; /* "RESP 127.0.0.1:6379", "embedded memory" */
-    double seconds;   /* from the start to the last answer */
-    double rate;      /* intended, requests per second; 0: closed loop */
+    uint64_t records; /* of the data set, at the start */
+    bool records_from_file;
+    double seconds; /* from the start to the last answer */
+    double rate;    /* intended, requests per second; 0: closed loop */
     unsigned threads, connections;
     struct tally all;            /* of all threads */
     uint64_t *thread_operations; /* [threads] */

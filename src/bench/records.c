@@ -31,6 +31,7 @@
 #define COUNT_MAX_MAX (1ull << 62)
 
 struct records {
+    struct tarn_format format; /* as given */
     struct records_file *file; /* NULL: generated, and all that follows is of use */
     uint64_t count, count_max;
     size_t key_bytes, prefix_bytes;
@@ -131,7 +132,8 @@ static int open_file(const struct os *os, const struct records_options *o,
                      struct records **ret_records, struct tarn_error *error)
 {
     struct records_file *file;
-    int status = records_file_open(os, o->path, o->progress, o->progress_context, &file, error);
+    int status =
+        records_file_open(os, o->path, &o->format, o->progress, o->progress_context, &file, error);
     if (status != TARN_OK)
         return status;
     struct records *r = calloc(1, sizeof *r);
@@ -140,6 +142,7 @@ static int open_file(const struct os *os, const struct records_options *o,
         return error_set(error, TARN_NOMEM, "out of memory");
     }
     r->file = file;
+    r->format = o->format;
     r->count = r->count_max = records_file_sums(file).count;
     *ret_records = r;
     return TARN_OK;
@@ -161,6 +164,16 @@ void records_close(struct records *r)
 }
 
 /* --- sizes --- */
+
+bool records_are_of_file(const struct records *r)
+{
+    return r->file != NULL;
+}
+
+struct tarn_format records_format(const struct records *r)
+{
+    return r->format;
+}
 
 uint64_t records_count(const struct records *r)
 {

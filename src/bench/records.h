@@ -28,6 +28,7 @@ struct records_options {
     struct option_range value_bytes; /* generated: sizes, uniform, by record */
     uint64_t seed;                   /* generated: another data set */
     const char *path;                /* a data file instead; NULL: generated */
+    struct tarn_format format;       /* of the file */
     tarn_progress progress;          /* for the file; may be NULL */
     void *progress_context;
 };
@@ -38,7 +39,9 @@ TARN_MUST int records_open(const struct os *os, const struct records_options *op
                            struct records **ret_records, struct tarn_error *error);
 void records_close(struct records *r); /* NULL is allowed */
 
-uint64_t records_count(const struct records *r); /* at the start */
+bool records_are_of_file(const struct records *r);
+struct tarn_format records_format(const struct records *r); /* as given to records_open() */
+uint64_t records_count(const struct records *r);            /* at the start */
 /* How many different records there can be, inserted ones included; count for a file. */
 uint64_t records_count_max(const struct records *r);
 size_t records_key_bytes_max(const struct records *r);

@@ -172,12 +172,13 @@ static int read_store(struct records_file *f, const char *path, tarn_progress pr
     return status;
 }
 
-int records_file_open(const struct os *os, const char *path, tarn_progress progress,
-                      void *progress_context, struct records_file **ret_file,
-                      struct tarn_error *error)
+int records_file_open(const struct os *os, const char *path, const struct tarn_format *format,
+                      tarn_progress progress, void *progress_context,
+                      struct records_file **ret_file, struct tarn_error *error)
 {
     struct tarn_options options = {
         .path = path,
+        .format = *format,
         .index_readonly = true,
         .progress = progress,
         .progress_context = progress_context,

@@ -9,7 +9,8 @@ struct records_file;
 /* Opens the file as a store would (an index that is there is used, none is written), lists its live
  * records in the order of tarn_scan() and makes up keys that it does not have. progress may be
  * NULL. Errors: those of tarn_open(), INVALID (no records), NOMEM, CANCELLED. */
-TARN_MUST int records_file_open(const struct os *os, const char *path, tarn_progress progress,
+TARN_MUST int records_file_open(const struct os *os, const char *path,
+                                const struct tarn_format *format, tarn_progress progress,
                                 void *progress_context, struct records_file **ret_file,
                                 struct tarn_error *error);
 /* From any thread, when no view is used any more. NULL is allowed. */

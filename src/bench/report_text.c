@@ -68,8 +68,9 @@ static const char *distribution_name(const struct settings *s)
     return row->words[word];
 }
 
-static void append_workload(const struct settings *s, struct buffer *out)
+static void append_workload(const struct settings *s, const struct figures *f, struct buffer *out)
 {
+    const char *file = *s->keys_from ? s->keys_from : f->records_from_file ? s->embedded : NULL;
     bool mixed = s->workload == WORKLOAD_MIXED;
     append_option(out, s, "workload ", "workload");
     if (mixed)
@@ -78,8 +79,8 @@ static void append_workload(const struct settings *s, struct buffer *out)
     const char *name = distribution_name(s);
     if (strcmp(name, "zipfian") == 0 || strcmp(name, "latest") == 0)
         append_option(out, s, " ", "theta");
-    if (*s->keys_from) {
-        buffer_printf(out, ", records of %s", s->keys_from);
+    if (file) {
+        buffer_printf(out, ", records of %s", file);
     } else {
         append_option(out, s, ", records ", "records");
         append_option(out, s, ", key ", "key-size");
@@ -114,7 +115,7 @@ static void append_head(const struct settings *s, const struct figures *f, struc
     if (!f->complete)
         buffer_printf(out, "PARTIAL RESULT: %s\n", f->stopped);
     buffer_printf(out, "%s\n", f->target);
-    append_workload(s, out);
+    append_workload(s, f, out);
     if (!s->load_only)
         append_loop(s, f, out);
 }

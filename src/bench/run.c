@@ -26,6 +26,7 @@ static int open_records(struct run *run, struct tarn_error *error)
         .value_bytes = s->value_size,
         .seed = s->seed,
         .path = path,
+        .format = settings_format(s),
         .progress = note_file_progress,
         .progress_context = run,
     };

@@ -28,6 +28,8 @@ static void describe(const struct run *run, struct figures *f)
     f->memory_before_bytes = run->memory_before_bytes;
     f->memory_loaded_bytes = run->memory_loaded_bytes;
     f->data_bytes = records_data_bytes(run->records);
+    f->records = records_count(run->records);
+    f->records_from_file = records_are_of_file(run->records);
 }
 
 static int init_figures(const struct run *run, struct figures *f, struct tarn_error *error)

@@ -14,6 +14,7 @@
 #include "bench/plot.h"
 #include "bench/workload.h"
 #include "core/assert.h"
+#include "pack/format_flags.h"
 
 #define FIELD(name) offsetof(struct settings, name)
 
@@ -68,6 +69,14 @@ static const struct option rows[] = {
      "Bytes of a value, each size from A to B being equally likely", .max = TARN_VALUE_BYTES_MAX},
     {"keys-from", OPTION_TEXT, FIELD(keys_from), "", "FILE",
      "Take keys and values from a data file instead of making them up"},
+    {"format", OPTION_WORD, FIELD(format), "auto", "FORMAT", "Format of the data file",
+     .words = format_kind_words},
+    {"separator", OPTION_TEXT, FIELD(separator), "", "CHAR",
+     "Text format: what ends a key, one byte, tab or space"},
+    {"size-type", OPTION_WORD, FIELD(size_type), "u32", "TYPE",
+     "Binary format: how sizes are written", .words = format_size_type_words},
+    {"big-endian", OPTION_BOOL, FIELD(big_endian), "no", NULL,
+     "Binary format: sizes have their high byte first"},
     {"missing-ratio", OPTION_REAL, FIELD(missing_ratio), "0", "R",
      "Share of the reads that ask for keys that do not exist", .real_max = 1},
     {"hot-records", OPTION_REAL, FIELD(hot_records), "0.2", "R",
@@ -182,6 +191,23 @@ static int check_target(const struct settings *s, struct tarn_error *error)
     return TARN_OK;
 }
 
+static struct format_flags format_flags_of(const struct settings *s)
+{
+    return (struct format_flags){.kind = s->format,
+                                 .size_type = s->size_type,
+                                 .big_endian = s->big_endian,
+                                 .separator = s->separator};
+}
+
+struct tarn_format settings_format(const struct settings *settings)
+{
+    struct tarn_format format = {0};
+    struct format_flags flags = format_flags_of(settings);
+    int status = format_from_flags(&flags, &format, NULL);
+    ASSERT(status == TARN_OK);
+    return format;
+}
+
 static int check_records(const struct settings *s, const struct workload_mix *mix,
                          struct tarn_error *error)
 {
@@ -193,7 +219,12 @@ static int check_records(const struct settings *s, const struct workload_mix *mi
         return error_set(error, TARN_INVALID,
                          "--workload %s inserts new records, of which --keys-from has none",
                          workload_names[s->workload]);
-    return status;
+    if (status == TARN_OK && !*s->keys_from && !*s->embedded)
+        status = refuse_given(s, NAMES("format", "separator", "size-type", "big-endian"),
+                              "needs --keys-from or --embedded FILE", error);
+    struct tarn_format format;
+    struct format_flags flags = format_flags_of(s);
+    return status == TARN_OK ? format_from_flags(&flags, &format, error) : status;
 }
 
 static bool is_skewed(const struct settings *s, const struct workload_mix *mix)

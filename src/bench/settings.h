@@ -20,6 +20,9 @@ struct settings {
     uint64_t records, key_size;
     struct option_range value_size;
     char *keys_from;
+    int format, size_type; /* of that file, or of --embedded FILE: pack/format_flags.h */
+    bool big_endian;
+    char *separator;
     uint64_t seed;
     bool load, load_only, verify;
 
@@ -40,6 +43,9 @@ struct settings {
 };
 
 extern const struct options settings_options;
+
+/* The format of the data file; settings_check() has refused what does not go together. */
+struct tarn_format settings_format(const struct settings *settings);
 
 /* What cannot be judged option by option: no target or two, a rate for a pattern, a write workload
  * that ... Errors: INVALID, each naming the options. */

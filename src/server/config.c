@@ -14,6 +14,7 @@
 
 #include "core/number.h"
 #include "os/os.h"
+#include "pack/format_flags.h"
 #include "server/log.h"
 
 enum {
@@ -21,8 +22,6 @@ enum {
     ADDRESS_BYTES_MAX = 63, /* of one numeric address */
 };
 
-static const char *const format_words[] = {"auto", "text", "binary", NULL};
-static const char *const size_type_words[] = {"u32", "u16", "u64", "varint", NULL};
 static const char *const duplicates_words[] = {"last", "first", "error", NULL};
 
 #define FIELD(name) offsetof(struct config, name)
@@ -67,11 +66,11 @@ static const struct option rows[] = {
     {"slowlog-max-len", OPTION_UINT, FIELD(slowlog_entries_max), "128", "N",
      "Entries in the slow log; 0 turns it off", 0, 100000, .flags = OPTION_LIVE},
     {"format", OPTION_WORD, FIELD(format), "auto", "FORMAT",
-     "Format of the data file", .words = format_words},
+     "Format of the data file", .words = format_kind_words},
     {"separator", OPTION_TEXT, FIELD(separator), NULL, "CHAR",
      "Text format: what ends a key, one byte, tab or space; without it the first of tab and space"},
     {"size-type", OPTION_WORD, FIELD(size_type), "u32", "TYPE",
-     "Binary format: how sizes are written", .words = size_type_words},
+     "Binary format: how sizes are written", .words = format_size_type_words},
     {"big-endian", OPTION_BOOL, FIELD(big_endian), NULL, NULL,
      "Binary format: sizes have their high byte first"},
     {"on-duplicate", OPTION_WORD, FIELD(on_duplicate), "last", "WHICH",
@@ -194,48 +193,19 @@ out:
 
 /* --- the data file --- */
 
-/* "--separator": one byte, or a word for one that is hard to type. */
-static bool parse_separator(const char *text, unsigned char *ret_separator)
+static struct format_flags format_flags_of(const struct config *config)
 {
-    static const struct {
-        const char *word;
-        unsigned char byte;
-    } words[] = {{"tab", '\t'}, {"\\t", '\t'}, {"space", ' '}, {"comma", ','}};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (strcmp(text, words[i].word) == 0) {
-            *ret_separator = words[i].byte;
-            return true;
-        }
-    }
-    if (text[0] == 0 || text[1] != 0 || text[0] == '\n')
-        return false;
-    *ret_separator = (unsigned char)text[0];
-    return true;
+    return (struct format_flags){.kind = config->format,
+                                 .size_type = config->size_type,
+                                 .big_endian = config->big_endian,
+                                 .separator = config->separator};
 }
 
 int config_check_format(const struct config *config, struct tarn_error *error)
 {
-    unsigned char separator;
-    bool text = config->separator[0] != 0;
-    bool binary = config->size_type != TARN_SIZE_U32 || config->big_endian;
-    if (text && !parse_separator(config->separator, &separator))
-        return error_set(error, TARN_INVALID,
-                         "--separator: \"%.40s\" is not one byte; write one, or tab or space",
-                         config->separator);
-    if (text && (binary || config->format == TARN_FORMAT_BINARY))
-        return error_set(error, TARN_INVALID,
-                         "--separator is for the text format, but %s says binary; leave one out",
-                         config->format == TARN_FORMAT_BINARY ? "--format"
-                         : config->big_endian                 ? "--big-endian"
-                                                              : "--size-type");
-    if (binary && config->format == TARN_FORMAT_TEXT)
-        return error_set(error, TARN_INVALID,
-                         "%s is for the binary format, but --format says text; leave one out",
-                         config->big_endian ? "--big-endian" : "--size-type");
-    if (config->big_endian && config->size_type == TARN_SIZE_VARINT)
-        return error_set(error, TARN_INVALID,
-                         "--big-endian: sizes of type varint have no byte order; leave it out");
-    return TARN_OK;
+    struct tarn_format format;
+    struct format_flags flags = format_flags_of(config);
+    return format_from_flags(&flags, &format, error);
 }
 
 struct tarn_options config_store_options(const struct config *config, const char *path)
@@ -247,16 +217,9 @@ struct tarn_options config_store_options(const struct config *config, const char
         .memory_bytes_max = config->memory_bytes,
         .threads = (unsigned)config->threads,
     };
-    struct tarn_format *format = &options.format;
-    format->kind = (enum tarn_format_kind)config->format;
-    format->size_type = (enum tarn_size_type)config->size_type;
-    format->big_endian = config->big_endian;
-    format->separator_set = parse_separator(config->separator, &format->separator);
-    /* An option of one format chooses that format. */
-    if (format->separator_set)
-        format->kind = TARN_FORMAT_TEXT;
-    else if (format->size_type != TARN_SIZE_U32 || format->big_endian)
-        format->kind = TARN_FORMAT_BINARY;
+    struct format_flags flags = format_flags_of(config);
+    if (format_from_flags(&flags, &options.format, NULL) != TARN_OK)
+        options.format = (struct tarn_format){0}; /* config_check_format() has refused it before */
     return options;
 }
 
