@@ -161,6 +161,20 @@ static bool append_series(const struct figures *f, struct buffer *out)
     return errors;
 }
 
+/* Operations a second that were due: a request of --batch keys is so many operations. */
+static double operations_due(const struct figures *f)
+{
+    uint64_t requests = has_requests(f->all.latency_ns) ? histogram_count(f->all.latency_ns) : 0;
+    uint64_t answered = tally_get(&f->all.operations) + tally_get(&f->all.errors);
+    return requests > 0 ? f->rate * (double)answered / (double)requests : f->rate;
+}
+
+static double end_of_series(const struct figures *f)
+{
+    double end = f->points_count > 0 ? f->points[f->points_count - 1].at_s : f->seconds;
+    return end > 1e-6 ? end : 1;
+}
+
 static void append_throughput(const struct figures *f, struct buffer *out)
 {
     bool errors = append_series(f, out);
@@ -169,19 +183,19 @@ static void append_throughput(const struct figures *f, struct buffer *out)
                             "set xtics auto\n"
                             "set format y '%.0s%c'\n"
                             "set format x '%g s'\n"
-                            "set xrange [0:*]\n"
                             "set yrange [0:*]\n"
                             "set offsets 0,0,graph 0.12,0\n"
                             "set key at graph 1.0,1.115 right top horizontal\n"
-                            "set style fill solid 0.18 noborder\n"
-                            "plot $series using 1:2 with filledcurves y=0 linecolor '" COLOUR_ALL
+                            "set style fill solid 0.18 noborder\n");
+    buffer_printf(out, "set xrange [0:%.6g]\n", end_of_series(f));
+    buffer_append_text(out, "plot $series using 1:2 with filledcurves y=0 linecolor '" COLOUR_ALL
                             "' notitle, $series using 1:2 with lines linewidth 2 linecolor "
                             "'" COLOUR_ALL "' title 'answered'");
     if (f->rate > 0)
-        buffer_printf(out,
-                      ", %.6g with lines dashtype 2 linewidth 1.5 linecolor '#606060' title "
-                      "'requests due'",
-                      f->rate);
+        buffer_printf(
+            out,
+            ", %.6g with lines dashtype 2 linewidth 1.5 linecolor '#606060' title 'due on average'",
+            operations_due(f));
     if (errors)
         buffer_append_text(out, ", $series using 1:3 with lines linewidth 2 linecolor "
                                 "'" COLOUR_ERROR "' title 'refused'");
