@@ -7,23 +7,20 @@
  *
  * Invariants
  * 1. held < failed whenever both are known.
- * 2. At most STEPS_MAX steps are made.
+ * 2. At most PEAK_STEPS_MAX steps are made.
  * Failure modes: those of the measurements; the steps made until then are kept. */
 #include "bench/peak.h"
 
 #include <stdlib.h>
 
-#define STEPS_MAX      16
 #define FIRST_SHARE    0.5 /* of the closed loop's rate: where the search begins */
 #define RISE           1.5
 #define GAP            0.03 /* of the rate that held */
 #define ANSWERED_LEAST 0.99 /* of what was intended, to hold */
 
 struct search {
-    struct run *run;
+    const struct peak_hooks *hooks;
     const struct settings *settings;
-    void (*told)(void *context, const struct peak_step *step);
-    void *context;
     struct peak *peak;
     struct figures *figures; /* of the highest step that held, else of the first */
     double held, failed;     /* 0: not known */
@@ -68,6 +65,12 @@ struct peak_step peak_judge(const struct figures *f, uint64_t target_ns)
 
 /* --- steps --- */
 
+static void tell(const struct search *s, const struct peak_step *step)
+{
+    if (s->hooks->told)
+        s->hooks->told(s->hooks->told_context, step);
+}
+
 static int keep_step(struct search *s, const struct peak_step *step, struct tarn_error *error)
 {
     struct peak *p = s->peak;
@@ -76,8 +79,7 @@ static int keep_step(struct search *s, const struct peak_step *step, struct tarn
         return error_set(error, TARN_NOMEM, "out of memory");
     p->steps = steps;
     p->steps[p->steps_count++] = *step;
-    if (s->told)
-        s->told(s->context, step);
+    tell(s, step);
     return TARN_OK;
 }
 
@@ -92,12 +94,18 @@ static void keep_figures(struct search *s, struct figures *f, bool best)
     *s->figures = *f;
 }
 
-/* Measure at a rate; *ret_figures is the caller's to free, also after an error. */
-static int measure_at(struct search *s, double rate, struct figures *ret_figures,
+static int measure(const struct search *s, const struct run_load *load, struct figures *ret_figures,
+                   struct tarn_error *error)
+{
+    return s->hooks->measure(s->hooks->measure_context, load, ret_figures, error);
+}
+
+/* One step of the search; *ret_figures is the caller's to free, also after an error. */
+static int measure_at(const struct search *s, double rate, struct figures *ret_figures,
                       struct tarn_error *error)
 {
     struct run_load load = {.rate = rate, .duration_ns = s->settings->step_ns};
-    return run_measure(s->run, &load, ret_figures, error);
+    return measure(s, &load, ret_figures, error);
 }
 
 static int try_rate(struct search *s, double rate, struct tarn_error *error)
@@ -144,7 +152,7 @@ static int search(struct search *s, struct tarn_error *error)
 {
     double first = 0;
     int status = estimate(s, &first, error);
-    for (unsigned i = 0; i < STEPS_MAX && status == TARN_OK; i++) {
+    for (unsigned i = 0; i < PEAK_STEPS_MAX && status == TARN_OK; i++) {
         double rate = peak_next_rate(s->held, s->failed, first);
         if (rate < 1)
             break;
@@ -162,7 +170,7 @@ static int take_given_rate(struct search *s, struct tarn_error *error)
                             .duration_ns = settings->duration_ns,
                             .warmup_ns = settings->warmup_ns,
                             .requests = settings->requests};
-    int status = run_measure(s->run, &load, s->figures, error);
+    int status = measure(s, &load, s->figures, error);
     s->peak->rate = settings->rate;
     if (status != TARN_OK)
         return status;
@@ -170,36 +178,52 @@ static int take_given_rate(struct search *s, struct tarn_error *error)
     return keep_step(s, &step, error);
 }
 
+/* Past the peak, for as long as the peak was measured. */
 static int overload(struct search *s, struct tarn_error *error)
 {
     struct figures f;
-    double factor = s->settings->overload;
-    int status = measure_at(s, s->peak->rate * factor, &f, error);
+    const struct settings *settings = s->settings;
+    struct run_load load = {.rate = s->peak->rate * settings->overload,
+                            .duration_ns = settings->step_ns};
+    if (!settings->find_peak) {
+        load.duration_ns = settings->duration_ns;
+        load.requests = settings->requests;
+    }
+    int status = measure(s, &load, &f, error);
     if (status == TARN_OK) {
         s->peak->overloaded = true;
-        s->peak->overload_factor = factor;
-        s->peak->overload = peak_judge(&f, s->settings->target_ns);
-        if (s->told)
-            s->told(s->context, &s->peak->overload);
+        s->peak->overload_factor = settings->overload;
+        s->peak->overload = peak_judge(&f, settings->target_ns);
+        tell(s, &s->peak->overload);
     }
     figures_done(&f);
     return status;
+}
+
+int peak_search(const struct peak_hooks *hooks, const struct settings *settings,
+                struct peak *ret_peak, struct figures *ret_figures, struct tarn_error *error)
+{
+    *ret_peak = (struct peak){.target_us = (double)settings->target_ns / 1e3};
+    *ret_figures = (struct figures){0};
+    struct search s = {
+        .hooks = hooks, .settings = settings, .peak = ret_peak, .figures = ret_figures};
+    int status = settings->find_peak ? search(&s, error) : take_given_rate(&s, error);
+    if (status == TARN_OK && settings->overload > 0 && ret_peak->rate > 0)
+        status = overload(&s, error);
+    return status;
+}
+
+static int measure_run(void *context, const struct run_load *load, struct figures *ret_figures,
+                       struct tarn_error *error)
+{
+    return run_measure(context, load, ret_figures, error);
 }
 
 int peak_find(struct run *run, const struct settings *settings,
               void (*told)(void *context, const struct peak_step *step), void *context,
               struct peak *ret_peak, struct figures *ret_figures, struct tarn_error *error)
 {
-    *ret_peak = (struct peak){.target_us = (double)settings->target_ns / 1e3};
-    *ret_figures = (struct figures){0};
-    struct search s = {.run = run,
-                       .settings = settings,
-                       .told = told,
-                       .context = context,
-                       .peak = ret_peak,
-                       .figures = ret_figures};
-    int status = settings->find_peak ? search(&s, error) : take_given_rate(&s, error);
-    if (status == TARN_OK && settings->overload > 0 && ret_peak->rate > 0)
-        status = overload(&s, error);
-    return status;
+    struct peak_hooks hooks = {
+        .measure = measure_run, .measure_context = run, .told = told, .told_context = context};
+    return peak_search(&hooks, settings, ret_peak, ret_figures, error);
 }

@@ -30,10 +30,26 @@ double peak_next_rate(double held, double failed, double first);
 /* One measurement at an intended rate, judged by the target. */
 struct peak_step peak_judge(const struct figures *figures, uint64_t target_ns);
 
-/* told: each finished step (may be NULL). ret_figures: those of the highest step that held (or of
- * the first), so that there is one full set of figures to report. --overload alone takes
- * settings->rate as the peak. Both outputs are filled also after an error, and are the caller's to
- * free. Errors: those of run_measure(), INVALID (nothing was answered at all). */
+/* Steps of a search; the closed loop before them and the overload after them come on top. */
+#define PEAK_STEPS_MAX 16
+
+struct peak_hooks {
+    /* A measurement, as run_measure() makes it: figures are filled also after an error. */
+    int (*measure)(void *context, const struct run_load *load, struct figures *ret_figures,
+                   struct tarn_error *error);
+    void *measure_context;
+    void (*told)(void *context, const struct peak_step *step); /* each finished step; may be NULL */
+    void *told_context;
+};
+
+/* ret_figures: those of the highest step that held (or of the first), so that there is one full set
+ * of figures to report. --overload alone takes settings->rate as the peak. Both outputs are filled
+ * also after an error, and are the caller's to free. Errors: those of measure(), INVALID (nothing
+ * was answered at all), NOMEM. */
+TARN_MUST int peak_search(const struct peak_hooks *hooks, const struct settings *settings,
+                          struct peak *ret_peak, struct figures *ret_figures,
+                          struct tarn_error *error);
+/* The same with measurements of a run. */
 TARN_MUST int peak_find(struct run *run, const struct settings *settings,
                         void (*told)(void *context, const struct peak_step *step), void *context,
                         struct peak *ret_peak, struct figures *ret_figures,
