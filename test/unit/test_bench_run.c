@@ -112,7 +112,8 @@ static void test_file_verified_against_another(void **state)
     char embedded[SCRATCH_PATH_BYTES + 16], keys[SCRATCH_PATH_BYTES + 16];
     struct run_fixture f = {0};
     write_file(scratch_at(scratch, "data"), 100);
-    file_write(scratch_at(scratch, "keys"), bytes_of("key5\tanother\nkey6\tvalue 1000\nkey100\tx\n"));
+    file_write(scratch_at(scratch, "keys"),
+               bytes_of("key5\tanother\nkey6\tvalue 1000\nkey100\tx\n"));
     snprintf(embedded, sizeof embedded, "embedded=%s", scratch_at(scratch, "data"));
     snprintf(keys, sizeof keys, "keys-from=%s", scratch_at(scratch, "keys"));
     fixture_run(&f, WORDS(embedded, keys, "requests=3", "verify", "distribution=sequential"));
