@@ -25,7 +25,7 @@
 #define KEYS_UNDER_WAY_MAX 10000000ull
 #define THREADS_MAX        1024
 #define RECORDS_MAX        (1ull << 40)
-#define RATE_MAX           1e9
+#define RATE_MAX           1000000000
 #define MILLISECOND_NS     1000000ull
 #define DAY_NS             86400000000000ull
 #define HOUR_NS            3600000000000ull
@@ -104,10 +104,10 @@ static const struct option rows[] = {
      "Stop after so long, unless --requests is given", .min = MILLISECOND_NS, .max = 30 * DAY_NS},
     {"warmup", OPTION_TIME, FIELD(warmup_ns), "0s", "TIME",
      "Send for so long before what counts begins", .max = DAY_NS},
-    {"rate", OPTION_REAL, FIELD(rate), "0", "N",
+    {"rate", OPTION_COUNT, FIELD(rate), "0", "N",
      "Send N requests a second however fast the answers come (open loop); latency counts from "
      "when a request was due. 0: each connection waits for its answers (closed loop)",
-     .real_max = RATE_MAX},
+     .max = RATE_MAX},
     {"poisson", OPTION_BOOL, FIELD(poisson), "no", NULL,
      "With --rate: at random times, as independent users do, not evenly"},
     {"arrival", OPTION_WORD, FIELD(arrival), "consistent", "PATTERN",
@@ -265,11 +265,11 @@ static int check_rate(const struct settings *s, struct tarn_error *error)
                          error);
     else
         status = refuse_given(s, NAMES("step"), "needs --find-peak", error);
-    if (status == TARN_OK && !s->find_peak && s->rate <= 0)
+    if (status == TARN_OK && !s->find_peak && s->rate == 0)
         status = refuse_given(s, NAMES("overload"), "needs --rate or --find-peak", error);
     if (status == TARN_OK && !s->find_peak && s->overload <= 0)
         status = refuse_given(s, NAMES("target"), "needs --find-peak or --overload", error);
-    if (status == TARN_OK && s->rate <= 0)
+    if (status == TARN_OK && s->rate == 0)
         status = refuse_given(s, NAMES("poisson", "arrival"), "needs --rate", error);
     if (status == TARN_OK && s->arrival == ARRIVAL_CONSISTENT)
         status =

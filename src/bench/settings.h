@@ -30,7 +30,7 @@ struct settings {
     uint64_t connections, pipeline, batch, threads;
     uint64_t requests; /* 0: by time */
     uint64_t duration_ns, warmup_ns;
-    double rate; /* 0: closed loop */
+    uint64_t rate; /* requests a second; 0: closed loop */
     bool poisson;
     int arrival; /* enum arrival_pattern */
     uint64_t period_ns;

@@ -269,7 +269,7 @@ const struct cli_command cli_command_bench = {
                 "a million records, then reads over 50 connections for 10 s\n"
                 "tarn bench --connect localhost:6379 --workload b --pipeline 16 --json b.json\t"
                 "YCSB workload B, with 16 requests under way on each connection\n"
-                "tarn bench --connect localhost:6379 --rate 50000 --poisson --plot a.svg\t"
+                "tarn bench --connect localhost:6379 --rate 50k --poisson --plot a.svg\t"
                 "50,000 requests a second, however fast the answers come\n"
                 "tarn bench --connect localhost:6379 --find-peak --overload 1.5 --target 2ms\t"
                 "the highest rate with a p99.9 of at most 2 ms, and what happens above it\n"
