@@ -4,6 +4,8 @@
   data_file         factory: data_file("text"|"binary", records=None) -> datasets.Dataset
   text_data, binary_data      the standard data sets (session-wide, do not change the files)
   server            factory: server(dataset_or_path, *flags) -> Server, stopped after the test
+  bench             bench(*args, status=0) runs `tarn bench --json ...` -> bench_program.Result
+  fake              factory: fake(bench_servers.RespServer, ...) -> the server, started
   text_server, binary_server  one server each for the whole session, for tests that only read
 
 A server that does not exit with status 0 on SIGTERM, or that printed a sanitizer's report, fails
@@ -25,6 +27,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import bench_program  # noqa: E402
 import datasets  # noqa: E402
 import resp  # noqa: E402
 
@@ -349,3 +352,24 @@ def binary_server(tarn, binary_data):
     started = []
     yield _start(started, binary_data, ("--threads", "2"))
     _stop_all(started)
+
+
+@pytest.fixture
+def bench(tarn, tmp_path):
+    return bench_program.Bench(tarn, tmp_path)
+
+
+@pytest.fixture
+def fake():
+    """fake(kind, **options) starts a server of bench_servers, stopped after the test. A request
+    that broke its protocol fails the test."""
+    started = []
+
+    def start(kind, *args, **options):
+        started.append(kind(*args, **options))
+        return started[-1]
+    yield start
+    for server in started:
+        server.stop()
+    failures = [server.failure for server in started if server.failure]
+    assert not failures, "\n".join(failures)
