@@ -18,6 +18,17 @@
 
 /* --- servers --- */
 
+/* Only RESP's clients share keys among servers, by slot. */
+static int refuse_several(struct tarn_bytes addresses, const char *option, struct tarn_error *error)
+{
+    if (!memchr(addresses.data, ',', addresses.size))
+        return TARN_OK;
+    return error_set(error, TARN_INVALID,
+                     "%s: %.*s: one server only; keys are shared among several by --connect",
+                     option, (int)(addresses.size < 200 ? addresses.size : 200),
+                     (const char *)addresses.data);
+}
+
 static int add_server(struct target *t, struct tarn_bytes address, const char *option,
                       const char *default_port, const struct protocol_peer *peer,
                       struct tarn_error *error)
@@ -76,7 +87,10 @@ static int open_memcached(struct target *t, const struct settings *settings,
     struct protocol_peer peer = {.password = settings->password};
     t->protocol = &protocol_memcached;
     name_target(t, settings->memcached);
-    return add_server(t, bytes_of(settings->memcached), "--memcached", "11211", &peer, error);
+    struct tarn_bytes address = bytes_of(settings->memcached);
+    int status = refuse_several(address, "--memcached", error);
+    return status == TARN_OK ? add_server(t, address, "--memcached", "11211", &peer, error)
+                             : status;
 }
 
 /* The path of a URL, cut where the key goes. */
@@ -105,7 +119,9 @@ static int open_http(struct target *t, const struct settings *settings, struct t
     else if (strstr(url, "://"))
         return error_set(error, TARN_INVALID, "--http: %.200s: not an http:// URL", url);
     size_t host = strcspn(url, "/");
-    int status = split_path(t, url + host, error);
+    int status = refuse_several((struct tarn_bytes){url, host}, "--http", error);
+    if (status == TARN_OK)
+        status = split_path(t, url + host, error);
     if (status != TARN_OK)
         return status;
     struct protocol_peer peer = {

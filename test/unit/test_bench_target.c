@@ -140,8 +140,10 @@ static void test_addresses_refused(void **state)
         {"connect=::1:6379", "--connect: ::1:6379: write an IPv6 address in brackets, [::1]:6379"},
         {"connect=[::1", "--connect: [::1: not an address"},
         {"connect=a b:1", "--connect: a b:1: not an address"},
-        {"memcached=a:1,b:2", "--memcached: a:1,b:2: write an IPv6 address in brackets, "
-                              "[::1]:6379"},
+        {"memcached=a:1,b:2", "--memcached: a:1,b:2: one server only; keys are shared among "
+                              "several by --connect"},
+        {"http=http://a:1,b:2/x,y", "--http: a:1,b:2: one server only; keys are shared among "
+                                    "several by --connect"},
         {"memcached=:11211", "--memcached: :11211: not an address"},
         {"http=http://", "--http: : not an address"},
         {"http=http:///kv/", "--http: : not an address"},
