@@ -135,7 +135,10 @@ int embedded_run(const struct os *os, const struct embedded_store *store, void *
     int status = caller_init(&c, error);
     if (status == TARN_OK) {
         double threads = (double)phase->threads;
-        if (!phase->load)
+        bool streams = phase->streams && !phase->load;
+        if (streams)
+            c.workload = phase->streams[thread];
+        else if (!phase->load)
             workload_thread_init(&c.workload, phase->workload, thread, phase->threads);
         if (phase->rate > 0)
             arrival_init(&c.arrival, phase->pattern, phase->poisson, phase->rate / threads,
@@ -144,6 +147,8 @@ int embedded_run(const struct os *os, const struct embedded_store *store, void *
                  : phase->rate > 0 ? run_open(&c, error)
                                    : run_closed(&c, error);
         __asm__ volatile("" : : "r"(c.touched)); /* the values were wanted */
+        if (streams)
+            phase->streams[thread] = c.workload;
         caller_done(&c);
     }
     if (status != TARN_OK)

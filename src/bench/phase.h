@@ -13,6 +13,9 @@ struct phase {
     bool verify;
     const struct records *records;
     struct workload *workload;
+    /* Stores in process: [threads], where each thread stands in its stream and leaves it, so that
+     * the next phase goes on from there; NULL: from the start. */
+    struct workload_thread *streams;
     unsigned batch;       /* keys per request, >= 1 */
     unsigned pipeline;    /* requests in flight per connection, >= 1 */
     uint64_t start_ns;    /* monotonic; schedules count from here */

@@ -72,7 +72,8 @@ static int open_threads(struct run *run, struct tarn_error *error)
     unsigned count = (unsigned)run->settings->threads;
     run->threads = calloc(count, sizeof *run->threads);
     run->tallies = calloc(count, sizeof *run->tallies);
-    if (!run->threads || !run->tallies)
+    run->streams = calloc(count, sizeof *run->streams);
+    if (!run->threads || !run->tallies || !run->streams)
         return error_set(error, TARN_NOMEM, "out of memory");
     run->threads_count = count;
     for (unsigned i = 0; i < count; i++) {
@@ -83,6 +84,7 @@ static int open_threads(struct run *run, struct tarn_error *error)
             return error_set(error, TARN_NOMEM, "out of memory");
         t->tally_ready = true;
         run->tallies[i] = &t->tally;
+        workload_thread_init(&run->streams[i], run->workload, i, count);
     }
     return TARN_OK;
 }
@@ -182,6 +184,7 @@ void run_close(struct run *run)
         run->target.store->close(run->store);
     free(run->threads);
     free(run->tallies);
+    free(run->streams);
     workload_free(run->workload);
     records_close(run->records);
     target_close(&run->target);

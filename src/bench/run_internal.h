@@ -42,8 +42,9 @@ struct run {
     struct workload_mix mix;
     struct run_thread *threads;
     unsigned threads_count;
-    const struct tally **tallies; /* [threads_count], the threads' */
-    int servers[RUN_SERVERS_MAX]; /* process numbers of servers on this machine */
+    const struct tally **tallies;    /* [threads_count], the threads' */
+    struct workload_thread *streams; /* [threads_count], of stores; clients keep their own */
+    int servers[RUN_SERVERS_MAX];    /* process numbers of servers on this machine */
     unsigned servers_count;
     bool servers_local;
 
@@ -80,6 +81,13 @@ void run_phase_init(const struct run *run, struct phase *phase);
  * those of client_run() and embedded_run(), NOMEM (no thread), CANCELLED by a signal. */
 TARN_MUST int run_phase(struct run *run, struct course *course, unsigned count,
                         struct tarn_error *error);
+
+/* --- run_measure.c --- */
+
+/* Was it the generator that set the pace? in_process: the generator's time is the store's too.
+ * target_ns: what p99.9 must not exceed. Of f: seconds, rate, threads, generator_cpu_s, server and
+ * all.late_ns. Pure. */
+enum figures_bottleneck run_judge(const struct figures *f, bool in_process, uint64_t target_ns);
 
 /* --- run_load.c --- */
 

@@ -171,6 +171,7 @@ void run_phase_init(const struct run *run, struct phase *phase)
     *phase = (struct phase){
         .records = run->records,
         .workload = run->workload,
+        .streams = run->streams,
         .batch = (unsigned)s->batch,
         .pipeline = (unsigned)s->pipeline,
         .pattern = (enum arrival_pattern)s->arrival,

@@ -220,6 +220,34 @@ static void test_several_measurements(void **state)
     close_fake(&f);
 }
 
+/* Records read by calls `from` to `from + count` of the fake store, in a list. */
+static void log_records(size_t from, size_t count, uint64_t *ret_records)
+{
+    assert_true(from + count <= atomic_load(&fake.log_count) && from + count <= FAKE_LOG_MAX);
+    for (size_t i = 0; i < count; i++)
+        ret_records[i] = fake.log[from + i].record;
+}
+
+/* A warm-up that reads what is measured next would make a store look faster than it is. */
+static void test_measurements_go_on_in_the_stream(void **state)
+{
+    (void)state;
+    static uint64_t parts[400], whole[400];
+    struct run_fixture f = fake_fixture((struct fake_plan){.starts_full = true});
+    assert_int_equal(fixture_open(&f, WORDS("embedded=fake:", "records=100000", "requests=200")),
+                     TARN_OK);
+    assert_int_equal(fixture_measure(&f), TARN_OK);
+    assert_int_equal(fixture_measure(&f), TARN_OK);
+    log_records(0, 400, parts);
+    close_fake(&f);
+    assert_memory_not_equal(parts, parts + 200, sizeof parts / 2);
+    f = fake_fixture((struct fake_plan){.starts_full = true});
+    fixture_run(&f, WORDS("embedded=fake:", "records=100000", "requests=400"));
+    log_records(0, 400, whole);
+    close_fake(&f);
+    assert_memory_equal(parts, whole, sizeof whole);
+}
+
 static void test_warm_up_is_not_counted(void **state)
 {
     (void)state;
@@ -545,6 +573,7 @@ int main(void)
         cmocka_unit_test(test_load_only),
         cmocka_unit_test(test_one_writer),
         cmocka_unit_test(test_several_measurements),
+        cmocka_unit_test(test_measurements_go_on_in_the_stream),
         cmocka_unit_test(test_warm_up_is_not_counted),
         cmocka_unit_test(test_open_loop),
         cmocka_unit_test(test_inserts_on_two_threads),
