@@ -22,7 +22,7 @@ struct figures_server {
 enum figures_bottleneck {
     BOTTLENECK_NONE,
     BOTTLENECK_GENERATOR,       /* its threads at 100 % of a core each and the server not */
-    BOTTLENECK_GENERATOR_MAYBE, /* the same, and nothing is known of the server */
+    BOTTLENECK_GENERATOR_MAYBE, /* the same, and how busy the server could be is not known */
     BOTTLENECK_SCHEDULE,        /* open loop: requests were sent late by the generator itself */
 };
 

@@ -8,8 +8,9 @@
 
 #include "bench/run_internal.h"
 
-#define FULL_SHARE 0.95     /* of a core: this much or more is all of it */
-#define LATE_NS    1000000u /* p99 of the generator's own lateness: more is too late */
+#define FULL_SHARE    0.95     /* of a core: this much or more is all of it */
+#define SEVERAL_SHARE 1.05     /* of a core: more than this are several threads */
+#define LATE_NS       1000000u /* p99 of the generator's own lateness: more is too late */
 
 static double seconds_since(uint64_t start_ns, const struct tally *all)
 {
@@ -50,20 +51,28 @@ void run_loaded(struct run *run, struct figures *ret_figures)
     describe(run, ret_figures);
 }
 
-/* Was it the generator that set the pace? */
-static enum figures_bottleneck judge(const struct run *run, const struct figures *f)
+/* Sent later than it could have been, by so much that it shows in what is looked for. */
+static bool is_late(const struct figures *f, uint64_t target_ns)
 {
-    if (f->seconds <= 0 || run->target.store)
+    uint64_t limit_ns = target_ns < LATE_NS ? target_ns : LATE_NS;
+    return histogram_quantile(f->all.late_ns, 0.99) > limit_ns;
+}
+
+/* A server's process is taken to be full at one core: so it is where one thread runs the commands.
+ * One that uses less waits for requests; one that uses more has several threads, and how many of
+ * them could still be busier is not known. */
+enum figures_bottleneck run_judge(const struct figures *f, bool in_process, uint64_t target_ns)
+{
+    double cores = f->seconds > 0 ? f->server.cpu_s / f->seconds : 0;
+    if (f->seconds <= 0)
         return BOTTLENECK_NONE;
     if (f->rate > 0)
-        return histogram_quantile(f->all.late_ns, 0.99) > LATE_NS ? BOTTLENECK_SCHEDULE
-                                                                  : BOTTLENECK_NONE;
-    if (f->generator_cpu_s < FULL_SHARE * f->seconds * f->threads)
+        return is_late(f, target_ns) ? BOTTLENECK_SCHEDULE : BOTTLENECK_NONE;
+    if (in_process || f->generator_cpu_s < FULL_SHARE * f->seconds * f->threads)
         return BOTTLENECK_NONE;
-    if (!f->server.local)
+    if (!f->server.local || cores > SEVERAL_SHARE * f->server.processes)
         return BOTTLENECK_GENERATOR_MAYBE;
-    return f->server.cpu_s < FULL_SHARE * f->seconds * f->server.processes ? BOTTLENECK_GENERATOR
-                                                                           : BOTTLENECK_NONE;
+    return cores < FULL_SHARE * f->server.processes ? BOTTLENECK_GENERATOR : BOTTLENECK_NONE;
 }
 
 static void fill(struct run *run, const struct course *course, uint64_t cpu_ns, struct figures *f)
@@ -81,7 +90,7 @@ static void fill(struct run *run, const struct course *course, uint64_t cpu_ns, 
         .cpu_s = (double)cpu_ns / 1e9,
         .memory_bytes = run_memory_bytes(run),
     };
-    f->bottleneck = judge(run, f);
+    f->bottleneck = run_judge(f, run->target.store != NULL, run->settings->target_ns);
 }
 
 /* One phase of the workload. figures NULL: a warm-up, of which nothing is kept. */
