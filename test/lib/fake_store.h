@@ -20,7 +20,9 @@ struct fake_plan {
     bool starts_full; /* has all records from the start */
     bool wrong;       /* wrong_record's value is wrong */
     uint64_t wrong_record;
-    bool knows_everything;                  /* a key that nobody has has a value too */
+    bool knows_everything; /* a key that nobody has has a value too */
+    bool fails;            /* a get of fail_record */
+    uint64_t fail_record;
     uint64_t fail_get, fail_put, fail_scan; /* 1-based call that fails, and those after it */
     uint64_t stop_at; /* call of any kind, 1-based, in which *stop is stopped */
     struct phase *stop;
@@ -202,6 +204,8 @@ static int fake_get(void *thread, const struct tarn_bytes *keys, size_t count,
     atomic_fetch_add(&fake.keys_read, count);
     for (size_t i = 0; i < count; i++) {
         uint64_t record = fake_record(keys[i]);
+        if (fake.plan.fails && record == fake.plan.fail_record)
+            return error_set(error, TARN_IO, "record %ju fails", (uintmax_t)record);
         if (fake.plan.knows_everything && record == FAKE_NEVER)
             ret_values[i] = (struct tarn_bytes){"surprise", 8};
         else if (!fake_has(record))

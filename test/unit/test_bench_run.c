@@ -395,6 +395,22 @@ static void test_a_failing_store_ends_the_measurement(void **state)
     }
 }
 
+/* Of two threads the second one asks for the odd records. The first is stopped when it fails, and
+ * its error is the run's. */
+static void test_the_cause_is_told_not_its_echo(void **state)
+{
+    (void)state;
+    struct run_fixture f =
+        fake_fixture((struct fake_plan){.starts_full = true, .fails = true, .fail_record = 777});
+    assert_int_equal(fixture_open(&f, WORDS("embedded=fake:", "records=1000", "duration=1h",
+                                            "distribution=sequential", "threads=2")),
+                     TARN_OK);
+    assert_int_equal(fixture_measure(&f), TARN_IO);
+    check_figures(&f);
+    assert_string_equal(f.figures.stopped, "record 777 fails");
+    close_fake(&f);
+}
+
 static void check_open_fails(struct fake_plan plan, int status, const char *text)
 {
     struct run_fixture f = fake_fixture(plan);
@@ -581,6 +597,7 @@ int main(void)
         cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_cancelled_while_warming_up),
         cmocka_unit_test(test_a_failing_store_ends_the_measurement),
+        cmocka_unit_test(test_the_cause_is_told_not_its_echo),
         cmocka_unit_test(test_opening_fails),
         cmocka_unit_test(test_a_thread_that_cannot_begin),
         cmocka_unit_test_setup_teardown(test_settings_refused, setup, teardown),
