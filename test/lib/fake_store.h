@@ -26,7 +26,8 @@ struct fake_plan {
     uint64_t fail_get, fail_put, fail_scan; /* 1-based call that fails, and those after it */
     uint64_t stop_at; /* call of any kind, 1-based, in which *stop is stopped */
     struct phase *stop;
-    bool fail_open, fail_thread_open, fail_loaded;
+    bool fail_open, fail_loaded;
+    unsigned fail_thread_open;   /* 1-based thread that cannot be opened, and those after it */
     uint64_t call_ns;            /* how long a call takes by the fake clock */
     uint64_t stall_at, stall_ns; /* this call of any kind, 1-based, takes so long */
 };
@@ -157,7 +158,8 @@ static int fake_loaded(void *store, bool loading, struct tarn_error *error)
 static int fake_thread_open(void *store, void **ret_thread, struct tarn_error *error)
 {
     assert_ptr_equal(store, &fake);
-    if (fake.plan.fail_thread_open)
+    if (fake.plan.fail_thread_open &&
+        atomic_load(&fake.threads_opened) + 1 >= fake.plan.fail_thread_open)
         return error_set(error, TARN_BUSY, "no more threads");
     *ret_thread = calloc(1, sizeof(struct fake_thread));
     assert_non_null(*ret_thread);

@@ -427,7 +427,7 @@ static void test_opening_fails(void **state)
 {
     (void)state;
     check_open_fails((struct fake_plan){.fail_open = true}, TARN_IO, "the store does not open");
-    check_open_fails((struct fake_plan){.fail_thread_open = true}, TARN_BUSY, "no more threads");
+    check_open_fails((struct fake_plan){.fail_thread_open = 1}, TARN_BUSY, "no more threads");
     check_open_fails((struct fake_plan){.fail_put = 3}, TARN_NOSPACE, "fails");
     check_open_fails((struct fake_plan){.fail_loaded = true}, TARN_NOSPACE, "no room to build");
 }
@@ -438,10 +438,29 @@ static void test_a_thread_that_cannot_begin(void **state)
     struct run_fixture f = fake_fixture((struct fake_plan){.starts_full = true});
     assert_int_equal(fixture_open(&f, WORDS("embedded=fake:", "records=1000", "threads=2")),
                      TARN_OK);
-    fake.plan.fail_thread_open = true;
+    fake.plan.fail_thread_open = 1;
     assert_int_equal(fixture_measure(&f), TARN_BUSY);
     assert_false(f.figures.complete);
     assert_string_equal(f.figures.stopped, "no more threads");
+    close_fake(&f);
+}
+
+/* The other one has an hour to go. Trips on a failure that stops its own thread only: a signal in
+ * the twentieth second ends the test then. */
+static void test_one_thread_that_cannot_begin_stops_the_others(void **state)
+{
+    (void)state;
+    struct watcher watcher = {.cancel_at = 200};
+    struct run_fixture f =
+        fake_fixture((struct fake_plan){.starts_full = true, .fail_thread_open = 2});
+    f.hooks = (struct run_hooks){.context = &watcher, .cancelled = is_cancelled};
+    assert_int_equal(
+        fixture_open(&f, WORDS("embedded=fake:", "records=1000", "threads=2", "duration=1h")),
+        TARN_OK);
+    assert_int_equal(fixture_measure(&f), TARN_BUSY);
+    assert_in_range(watcher.asked, 0, watcher.cancel_at - 1);
+    assert_string_equal(f.figures.stopped, "no more threads");
+    assert_int_equal(atomic_load(&fake.threads_closed), 1);
     close_fake(&f);
 }
 
@@ -600,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_the_cause_is_told_not_its_echo),
         cmocka_unit_test(test_opening_fails),
         cmocka_unit_test(test_a_thread_that_cannot_begin),
+        cmocka_unit_test(test_one_thread_that_cannot_begin_stops_the_others),
         cmocka_unit_test_setup_teardown(test_settings_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_inserts_into_a_data_file_are_refused, setup, teardown),
         cmocka_unit_test(test_run_check),
