@@ -5,7 +5,6 @@ figures have an independent witness. Latencies are only compared with waits that
 the server sleeps half a second, and nothing can be faster than that.
 """
 import collections
-import re
 import signal
 import subprocess
 import time
@@ -206,19 +205,54 @@ def test_load_over_several_connections_writes_each_once(bench, fake):
 
 # --- ending early ---
 
+def interrupted(bench, server, number, count, *args):
+    """Run until the server was asked `count` times, send the signal; (Result, stdout)."""
+    command, path = bench.command("--connect", server.address, *args)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=environment())
+    try:
+        assert server.wait_for_count(count, TIMEOUT)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 128 + number, err
+    assert err.startswith(b"tarn bench: ") and err.endswith(b"\n") and err.count(b"\n") == 1, err
+    return bench.read(path), out.decode()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_what_there_is(bench, fake, number):
     """Catches: figures that are lost or look complete; an exit status that says all went well."""
     server = fake(RespServer)
-    command, path = bench.command("--connect", server.address, "--duration", "60s", *small())
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, env=environment())
-    assert server.wait_for_count(3000, TIMEOUT)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=TIMEOUT)
-    assert process.returncode == 128 + number, err
-    assert re.search(rb"^tarn bench: .*\n\Z", err) and err.count(b"\n") == 1, err
-    result = bench.read(path)
+    result, out = interrupted(bench, server, number, 3000, "--duration", "60s", *small())
     assert result.complete is False and result.stopped
     assert 0 < result.total_ops <= server.counts["GET"]
-    assert b"total_ops" in out and result.total_runtime_s < 50
+    assert "total_ops" in out and "PARTIAL" in out and result.total_runtime_s < 50
+
+
+def test_a_signal_ends_waiting_for_a_silent_server(bench, fake):
+    """Catches: a signal that is looked at only when answers come."""
+    server = fake(RespServer, answer=lambda server, connection, words:
+                  b"" if server.counts["GET"] > 100 else None)
+    result, _ = interrupted(bench, server, signal.SIGINT, 1104, "--duration", "60s", "--timeout",
+                            "1h", "--connections", 4, *small())
+    assert result.complete is False and result.total_ops == 100 and result.lost == 4
+
+
+def test_a_signal_ends_the_load(bench, fake):
+    """Nothing was measured, and so nothing is written."""
+    server = fake(Slow, answer=lambda server, connection, words:
+                  time.sleep(0.001) if words[0] == b"SET" else None)
+    result, out = interrupted(bench, server, signal.SIGINT, 100, "--records", 100000,
+                              "--connections", 2, "--load")
+    assert out == "" and result.json is None
+
+
+def test_a_signal_ends_the_search_for_the_peak(bench, fake):
+    """Catches: steps that were made and are lost; a search that goes on with the next step."""
+    server = fake(RespServer)
+    result, _ = interrupted(bench, server, signal.SIGINT, 4000, "--find-peak", "--step", "20s",
+                            "--target", "1s", *small())
+    assert result.complete is False and result.peak["steps"] == []

@@ -305,7 +305,7 @@ def test_errors_sometimes_counted_by_text(bench, fake):
     server = fake(RespServer, answer=answer)
     result = bench("--connect", server.address, *FEW, "--pipeline", 8, "--load", status=1)
     assert result.error_texts == {"LOADING the data set": 10, "BUSY with others": 90}
-    assert result.errors == 100
+    assert result.errors == 100 == sum(point["errors"] for point in result.series)
     assert result.total_ops == result.hits == 900
     assert "LOADING the data set" in result.finished.out
     one_line(result.finished)
