@@ -8,7 +8,7 @@
 
 /* Called on the thread that runs, about once a second and at phase ends. */
 struct run_tick {
-    const char *phase;         /* "connecting", "loading", "warming up", "measuring" */
+    const char *phase;         /* "loading", "warming up", "measuring" */
     double elapsed_s, total_s; /* total_s: 0 if it is a number of requests that ends it */
     uint64_t done, total;      /* requests (load: records); total 0: time ends it */
     double per_second;         /* operations in the last interval */
