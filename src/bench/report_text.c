@@ -265,7 +265,7 @@ static const char *bottleneck_text(enum figures_bottleneck bottleneck)
 {
     switch (bottleneck) {
     case BOTTLENECK_NONE:
-        return "not the generator: it had time left";
+        return "not the generator";
     case BOTTLENECK_GENERATOR:
         return "THE GENERATOR: its threads were busy all the time, not the server (--threads)";
     case BOTTLENECK_GENERATOR_MAYBE:

@@ -105,7 +105,7 @@ static const char whole[] =
     "\n"
     "server CPU                    3.250   us an operation, 0.33 cores, 123.5 MB in memory\n"
     "generator CPU                 1.500   us an operation, 0.15 cores\n"
-    "bottleneck          not the generator: it had time left\n"
+    "bottleneck          not the generator\n"
     "values read         presence only was checked (--verify compares them)\n";
 
 static void test_whole_text(void **state)
