@@ -230,15 +230,19 @@ def test_diff_needs_two_files(run_tarn):
 # --- peak ---
 
 def test_find_peak(bench, served):
-    """A generous target, so that some rate holds on any machine. Catches: a search that ends
-    without a rate, or names one that no step held."""
+    """A generous target, so that some rate holds on any machine that is not busy with other things.
+    Catches: a search that names a rate that no step held, or none although one did."""
     result = bench(*served, "--find-peak", "--step", "200ms", "--target", "100ms", "--threads", 1,
                    "--connections", 10)
     peak = result.peak
-    assert peak["rate"] > 0
     held = [step["rate"] for step in peak["steps"] if step["held"]]
-    assert len(peak["steps"]) >= 3 and peak["rate"] == max(held)
+    assert len(peak["steps"]) >= 3
     assert all(step["p999_us"] <= 100e3 for step in peak["steps"] if step["held"])
+    if held:
+        assert peak["rate"] == max(held)
+        assert result.complete is True and result.total_ops > 0
+    else:  # other programs leave the generator no time: then it has to say that it was late
+        assert peak["rate"] is None and peak["generator_limit"] > 0
 
 
 def test_overload(bench, served):
