@@ -38,16 +38,17 @@ say = @$(if $(V),:,printf '  %-7s %s\n' $(1) $@)
 VERSION := $(shell sed -n 's/^.define TARN_VERSION "\(.*\)"/\1/p' include/tarn.h)
 SONAME  := libtarn.so.0
 
-LAYERS  := core os pack resp store server bench cli
+LAYERS  := core os table pack resp store server bench cli
 LOWER_core   :=
 LOWER_os     := core
+LOWER_table  := os core
 LOWER_pack   := os core
 LOWER_resp   := os core
-LOWER_store  := pack os core
-LOWER_server := store resp pack os core
-LOWER_bench  := store resp pack os core
-LOWER_cli    := bench server store resp pack os core
-LIBRARY_LAYERS := core os pack store
+LOWER_store  := table pack os core
+LOWER_server := store resp table pack os core
+LOWER_bench  := store resp table pack os core
+LOWER_cli    := bench server store resp table pack os core
+LIBRARY_LAYERS := core os table pack store
 
 # --- modes ---
 

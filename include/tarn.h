@@ -1,20 +1,25 @@
 /* tarn: a key-value store as a library. Everything an embedder sees is in this header.
  *
- * A `struct tarn` is one open store; today it serves an immutable data file ("pack") held in
- * memory. A `struct tarn_session` is one thread's handle on it. Reads take no lock.
+ * A `struct tarn` is one open store: with a path an immutable data file ("pack") held in memory,
+ * without one a writable store in memory ("table"), empty at first. A `struct tarn_session` is one
+ * thread's handle on it. Reads take no lock.
  *
  *     struct tarn *store;
  *     struct tarn_session *session;
  *     struct tarn_error error;
- *     if (tarn_open(&(struct tarn_options){.path = "data.txt"}, &store, &error) != TARN_OK)
+ *     if (tarn_open(&(struct tarn_options){.path = NULL}, &store, &error) != TARN_OK)
  *         errx(1, "%s", error.text);
  *     if (tarn_session_open(store, &session, &error) != TARN_OK) ...
- *     struct tarn_bytes value;
- *     if (tarn_get(session, (struct tarn_bytes){"key", 3}, &value) == TARN_OK) ... use value ...
+ *     struct tarn_bytes key = {"key", 3}, value = {"value", 5};
+ *     if (tarn_put(session, key, value, 0) != TARN_OK) ...
+ *     if (tarn_get(session, key, &value) == TARN_OK) ... use value ...
  *     tarn_quiescent(session);          // values returned so far may now go away
  *
  * Threads: a store may be used from any number of threads, each with its own session; a session
- * belongs to the thread that opened it. tarn_reload() and tarn_stats_get() may be called from any.
+ * belongs to the thread that opened it. Functions that take the store may be called from any.
+ *
+ * Every call is linearizable: it takes effect at one moment between its beginning and its end, and
+ * the calls of one session in their order. tarn_begin() makes one call of many.
  *
  * Values: every returned value or key points into the store and stays valid until the session
  * that got it calls tarn_quiescent(), tarn_offline() or tarn_session_close().
@@ -33,10 +38,11 @@
 extern "C" {
 #endif
 
-#define TARN_VERSION "0.1.0"
+#define TARN_VERSION "0.2.0"
 
 #define TARN_KEY_BYTES_MAX   65535u         /* a key's size, 0..this */
 #define TARN_VALUE_BYTES_MAX (512ull << 20) /* a value's size, 0..this */
+#define TARN_PIN_BYTES_MIN   (16u << 10)    /* values from this size on can be pinned */
 
 #if defined(__GNUC__)
 #define TARN_MUST __attribute__((warn_unused_result))
@@ -61,7 +67,9 @@ extern "C" {
     X(MISSING, -9, "no such file")                                                                 \
     X(DENIED, -10, "permission denied")                                                            \
     X(BUSY, -11, "in use")                                                                         \
-    X(CANCELLED, -12, "cancelled")
+    X(CANCELLED, -12, "cancelled")                                                                 \
+    X(READONLY, -13, "the data set is immutable")                                                  \
+    X(FULL, -14, "the memory limit is reached")
 
 enum tarn_status {
 #define X(name, value, text) TARN_##name = value,
@@ -105,13 +113,23 @@ enum tarn_duplicates { TARN_DUPLICATES_LAST, TARN_DUPLICATES_FIRST, TARN_DUPLICA
  * "reading"; done/total: in bytes or keys. Return false to cancel (TARN_CANCELLED). */
 typedef bool (*tarn_progress)(void *context, const char *phase, uint64_t done, uint64_t total);
 
+/* What goes when the memory limit of a writable store is reached. */
+enum tarn_eviction {
+    TARN_EVICT_NOTHING,         /* writes that need memory are refused: FULL */
+    TARN_EVICT_ALL_SIEVE,       /* a key not read since the hand last passed */
+    TARN_EVICT_ALL_RANDOM,      /* any key */
+    TARN_EVICT_EXPIRING_SIEVE,  /* as ALL_SIEVE, only keys that have an expiry */
+    TARN_EVICT_EXPIRING_SOONEST /* of those, one that expires soon */
+};
+
 /* Zero is the documented default of every field. */
 struct tarn_options {
-    const char *path;                /* data file; required */
+    const char *path;                /* data file; NULL: a writable store in memory */
     const char *index_path;          /* NULL: path + ".tarnidx" */
     struct tarn_format format;       /* zero: detect */
     enum tarn_duplicates duplicates; /* which record of a repeated key counts */
-    uint64_t memory_bytes_max;       /* cap on data + index in memory; 0: no cap */
+    uint64_t memory_bytes_max;       /* cap on all the store's memory; 0: no cap */
+    enum tarn_eviction eviction;     /* of a writable store that has a cap */
     unsigned threads;                /* for indexing and loading; 0: one per core */
     bool index_readonly;             /* do not write the index file: build in memory if needed */
     tarn_progress progress;          /* may be NULL */
@@ -125,8 +143,9 @@ struct tarn_options {
 struct tarn;
 struct tarn_session;
 
-/* Open the data file: load it into memory, load its index or build it (written beside the file
- * unless index_readonly), verify checksums. Takes a time proportional to the file's size.
+/* Open a store. Without a path: at once; errors NOMEM, IO (no randomness). With one: load the file
+ * into memory, load its index or build it (written beside the file unless index_readonly), verify
+ * checksums; takes a time proportional to the file's size.
  * Errors: MISSING, DENIED, INVALID (directory, device, options), CORRUPT (bad record: offset and
  * record are set), TOOBIG (record over a limit, or data over memory_bytes_max), NOMEM, IO,
  * DUPLICATE, CANCELLED. */
@@ -156,22 +175,49 @@ TARN_API void tarn_quiescent(struct tarn_session *session);
 TARN_API void tarn_offline(struct tarn_session *session);
 TARN_API void tarn_online(struct tarn_session *session);
 
-/* Keep every value of the version this session sees now valid beyond its quiescent states, until
- * tarn_unpin(); for sending a large value piece by piece, from any thread. Never fails. A pinned
- * version's memory is kept after a reload: pin briefly. */
+/* Keep one value valid beyond this session's quiescent states, until tarn_unpin(); for sending a
+ * large value piece by piece, from any thread. value: whole, of at least TARN_PIN_BYTES_MIN bytes,
+ * as returned to this session since it was last quiescent. Never fails. Its memory is kept
+ * meanwhile (of an immutable data set: the version's): pin briefly. */
 struct tarn_pin;
-TARN_API TARN_MUST struct tarn_pin *tarn_pin(struct tarn_session *session);
+TARN_API TARN_MUST struct tarn_pin *tarn_pin(struct tarn_session *session, struct tarn_bytes value);
 TARN_API void tarn_unpin(struct tarn_pin *pin); /* NULL is allowed */
+
+/* --- reading ------------------------------------------------------------------------------ */
 
 /* TARN_OK and the value, or TARN_NOTFOUND. A key over TARN_KEY_BYTES_MAX is not found. */
 TARN_API TARN_MUST int tarn_get(struct tarn_session *session, struct tarn_bytes key,
                                 struct tarn_bytes *ret_value);
 
-/* Look up `count` keys at once; memory accesses overlap, so this is several times faster per key
- * than tarn_get(). ret_values: `count` views, data NULL where there is no such key. All answers
- * are from one version of the data. Returns how many were found. */
+/* Look up `count` keys at once, in their order; memory accesses overlap, so this is several times
+ * faster per key than tarn_get(). ret_values: `count` views, data NULL where there is no such key.
+ * Each answer holds at a moment of its own. Returns how many were found. */
 TARN_API size_t tarn_get_many(struct tarn_session *session, const struct tarn_bytes *keys,
                               size_t count, struct tarn_bytes *ret_values);
+
+/* As tarn_get_many(), and all answers hold at one and the same moment. */
+TARN_API size_t tarn_get_together(struct tarn_session *session, const struct tarn_bytes *keys,
+                                  size_t count, struct tarn_bytes *ret_values);
+
+/* A key with its value and expiry. */
+struct tarn_record {
+    struct tarn_bytes key;
+    struct tarn_bytes value; /* data NULL: there is no such key */
+    int64_t expire_ms;       /* when it expires, ms since 1970 by tarn_now_ms(); 0: never */
+};
+
+/* tarn_get() with the expiry too; ret_record->key is `key`. TARN_OK or TARN_NOTFOUND. */
+TARN_API TARN_MUST int tarn_get_record(struct tarn_session *session, struct tarn_bytes key,
+                                       struct tarn_record *ret_record);
+
+/* Have the processor fetch what calls with these keys will touch; no other effect. Up to 64 keys
+ * at a time are worth it. */
+TARN_API void tarn_prefetch(struct tarn_session *session, const struct tarn_bytes *keys,
+                            size_t count);
+
+/* The time by which keys expire: ms since 1970, as the system's clock had it when the store was
+ * opened and moved on by a clock that is never set. Any thread. */
+TARN_API int64_t tarn_now_ms(struct tarn *store);
 
 /* Visit about `count` (>= 1) records from *cursor on (0: from the start) and advance *cursor;
  * *cursor is 0 when the end is reached. Every record live in a version that is not replaced
@@ -186,6 +232,95 @@ TARN_API void tarn_scan(struct tarn_session *session, uint64_t *cursor, size_t c
 TARN_API TARN_MUST int tarn_random_key(struct tarn_session *session, uint64_t random,
                                        struct tarn_bytes *ret_key);
 
+/* --- writing ------------------------------------------------------------------------------
+ *
+ * To stores in memory only: a data file answers READONLY. Keys and values are copied. FULL: the
+ * memory limit is reached (with an eviction policy: and evicting has not yet freed enough; call
+ * tarn_make_room() and try again); nothing has changed. TOOBIG: a key or value over its limit. */
+
+/* Store a value. expire_ms: 0 is never; a time that has passed deletes the key. Replaces value and
+ * expiry. Errors: READONLY, FULL, NOMEM, TOOBIG. */
+TARN_API TARN_MUST int tarn_put(struct tarn_session *session, struct tarn_bytes key,
+                                struct tarn_bytes value, int64_t expire_ms);
+
+/* Store `count` records, all at one moment or none; of equal keys the last counts. Errors: as
+ * tarn_put(). */
+TARN_API TARN_MUST int tarn_put_many(struct tarn_session *session,
+                                     const struct tarn_record *records, size_t count);
+
+/* TARN_OK, or TARN_NOTFOUND. Errors: READONLY, NOMEM. */
+TARN_API TARN_MUST int tarn_delete(struct tarn_session *session, struct tarn_bytes key);
+
+/* Set or (0) take away a key's expiry. TARN_OK or TARN_NOTFOUND. Errors: as tarn_put(). */
+TARN_API TARN_MUST int tarn_expire(struct tarn_session *session, struct tarn_bytes key,
+                                   int64_t expire_ms);
+
+/* What tarn_update()'s function wants done. */
+enum tarn_verdict {
+    TARN_KEEP,   /* nothing */
+    TARN_STORE,  /* store record.value and record.expire_ms; the value may be (part of) the old */
+    TARN_PATCH,  /* store patch at patch_offset of the old value, which is zero-filled up to there
+                    if shorter; and record.expire_ms. An absent key counts as empty. Large values
+                    are changed in place where nobody can see it. */
+    TARN_EXPIRE, /* store record.expire_ms only */
+    TARN_REMOVE, /* delete the key */
+};
+struct tarn_update {
+    struct tarn_record record; /* as it is now; the function may change value and expire_ms */
+    struct tarn_bytes patch;
+    size_t patch_offset;
+};
+typedef enum tarn_verdict (*tarn_change)(void *context, struct tarn_update *update);
+
+/* Read, decide and write as one step: nobody else changes the key meanwhile. `change` is called
+ * once, on this thread, under a lock: it must be short and must not call into the store. What it
+ * leaves in *update must stay until this returns. Errors: as tarn_put(); the key is as it was. */
+TARN_API TARN_MUST int tarn_update(struct tarn_session *session, struct tarn_bytes key,
+                                   tarn_change change, void *context);
+
+/* Delete everything, at one moment and at once; memory is given back in the background. Errors:
+ * READONLY, NOMEM. */
+TARN_API TARN_MUST int tarn_flush(struct tarn_session *session);
+
+/* Until tarn_end(), this session's calls with these keys (scans too, with keys NULL: everything)
+ * take effect together, at one moment: no other session sees or makes a change between. Other keys
+ * may be read, not written. Not nested; no quiescent or offline state between. Be short: others
+ * wait. Never fails; with a data file it does nothing. */
+TARN_API void tarn_begin(struct tarn_session *session, const struct tarn_bytes *keys, size_t count);
+TARN_API void tarn_end(struct tarn_session *session);
+
+/* Watch a key: has it been changed, deleted, evicted or has it expired since? Never misses a
+ * change; a key that comes back to its value has changed. tarn_watch_changed() may be called by
+ * any thread, between tarn_begin() with this key and tarn_end() its answer stays true.
+ * Errors: NOMEM. */
+struct tarn_watch;
+TARN_API TARN_MUST int tarn_watch_open(struct tarn_session *session, struct tarn_bytes key,
+                                       struct tarn_watch **ret_watch);
+TARN_API bool tarn_watch_changed(const struct tarn_watch *watch);
+TARN_API void tarn_watch_close(struct tarn_watch *watch); /* any thread; NULL is allowed */
+
+/* After FULL: wait for a moment until evicted or deleted keys' memory can be used again. Counts as
+ * a quiescent state; not between tarn_begin() and tarn_end(). False: there is nothing to wait for
+ * (no eviction policy, nothing evictable). */
+TARN_API bool tarn_make_room(struct tarn_session *session);
+
+/* Change the cap and the policy of an open store; a smaller cap evicts at once, in the
+ * background. Any thread. */
+TARN_API void tarn_limit(struct tarn *store, uint64_t memory_bytes_max,
+                         enum tarn_eviction eviction);
+
+/* Count memory of the caller's own (buffers) against the cap; negative gives it back. Never fails.
+ * Any thread. */
+TARN_API void tarn_charge(struct tarn *store, int64_t bytes);
+
+/* Do reads by this session count as use, for the eviction policy? At first they do. */
+TARN_API void tarn_session_touches(struct tarn_session *session, bool touches);
+
+/* Let the background free expired keys, or (for tests) not; reads never show them. Any thread. */
+TARN_API void tarn_expire_actively(struct tarn *store, bool active);
+
+/* --- figures and files -------------------------------------------------------------------- */
+
 /* Figures of the version being served, and of the store. */
 struct tarn_stats {
     uint64_t keys;              /* distinct keys */
@@ -199,6 +334,20 @@ struct tarn_stats {
     uint64_t load_us;           /* time the last load took */
     bool index_built;           /* the last load had to build the index */
     struct tarn_format format;  /* as given or detected; never AUTO */
+
+    /* Of a writable store; 0 for a data file. Expired keys count until they are freed. */
+    bool writable;
+    uint64_t expiring;         /* keys that have an expiry */
+    int64_t expire_ms_mean;    /* mean time they have left, estimated; ms */
+    uint64_t item_bytes;       /* keys and values with their headers, as allocated */
+    uint64_t table_bytes;      /* buckets and shards */
+    uint64_t free_bytes;       /* room for items in memory held already */
+    uint64_t limbo_bytes;      /* replaced or deleted, not yet free to use */
+    uint64_t charged_bytes;    /* tarn_charge()d */
+    uint64_t memory_bytes_max; /* the cap; 0: none */
+    enum tarn_eviction eviction;
+    uint64_t expired_total, evicted_total; /* keys, since the store was opened */
+    uint64_t expired_lag_ms;   /* age of the oldest expired key whose memory is not yet freed */
 };
 TARN_API void tarn_stats_get(struct tarn *store, struct tarn_stats *ret_stats);
 

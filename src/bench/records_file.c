@@ -164,7 +164,7 @@ static int read_store(struct records_file *f, const char *path, tarn_progress pr
     int status = tarn_session_open(f->store, &session, error);
     if (status != TARN_OK)
         return status;
-    f->pin = tarn_pin(session);
+    f->pin = tarn_pin(session, (struct tarn_bytes){NULL, 0}); /* the version */
     status = list_records(f, path, session, progress, progress_context, error);
     if (status == TARN_OK)
         status = make_missing(f, path, session, error);

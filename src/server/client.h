@@ -28,6 +28,7 @@ struct client {
     bool reply_skip_next; /* CLIENT REPLY SKIP: for the command after this one */
     bool no_evict, no_touch;
     bool in_multi;                   /* after MULTI: requests are queued, not executed */
+    bool in_exec;                    /* EXEC executes: the store is between begin and end */
     struct transaction *transaction; /* cmd_transaction.c's; NULL without MULTI or WATCH */
     /* Never NULL, "" when not set; change through client_set_name() and client_set_lib(). */
     const char *name;
@@ -38,6 +39,16 @@ struct client {
 /* Reply with a value of the store. Small ones are copied into the output buffer; from 16 KiB on
  * the bytes are sent from the store itself (pinned until sent). */
 void client_reply_value(struct client *client, struct tarn_bytes value);
+/* Reply with `size` bytes of a value of the store, from `offset` on. */
+void client_reply_part(struct client *client, struct tarn_bytes value, size_t offset, size_t size);
+
+/* tarn_begin() and tarn_end() of one command, which do nothing inside EXEC. */
+void client_begin(struct client *client, const struct tarn_bytes *keys, size_t count);
+void client_end(struct client *client);
+
+/* After a call of the store answered FULL: wait a moment for memory; true: try again. Views that
+ * the store has returned are no longer valid. False: there will be none, answer the error. */
+bool client_make_room(struct client *client);
 
 /* Count key look-ups an ordinary command made itself (MGET, EXISTS ...), for keyspace_hits and
  * keyspace_misses. Gathered reads are counted by the connection. */

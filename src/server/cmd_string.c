@@ -40,8 +40,7 @@ void cmd_getrange(struct client *client, const struct resp_request *request,
         reply_bulk(&client->reply, (struct tarn_bytes){"", 0});
         return;
     }
-    client_reply_value(
-        client, (struct tarn_bytes){(const char *)value.data + start, (size_t)(end - start + 1)});
+    client_reply_part(client, value, (size_t)start, (size_t)(end - start + 1));
 }
 
 void cmd_mget(struct client *client, const struct resp_request *request)

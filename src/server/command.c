@@ -157,6 +157,25 @@ void command_reply_syntax_error(struct client *client)
     reply_error(&client->reply, "ERR syntax error");
 }
 
+void command_reply_failure(struct client *client, int status)
+{
+    switch (status) {
+    case TARN_READONLY:
+        reply_error(&client->reply, "READONLY You can't write against an immutable data set.");
+        break;
+    case TARN_FULL:
+        reply_error(&client->reply,
+                    "OOM command not allowed when used memory > 'maxmemory'.");
+        break;
+    case TARN_TOOBIG:
+        reply_error(&client->reply,
+                    "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+        break;
+    default:
+        reply_error(&client->reply, "ERR %s", tarn_status_text(status));
+    }
+}
+
 void command_reply_not_integer(struct client *client)
 {
     reply_error(&client->reply, "ERR value is not an integer or out of range");
@@ -165,7 +184,7 @@ void command_reply_not_integer(struct client *client)
 /* A command that is known but not served: a write, or something tarn does not have. */
 static void reply_refusal(struct client *client, const struct command *command)
 {
-    if (command->flags & COMMAND_WRITE) {
+    if ((command->flags & COMMAND_WRITE) && !server_is_writable(client->server)) {
         reply_error(&client->reply, "READONLY You can't write against an immutable data set.");
         return;
     }
@@ -221,7 +240,8 @@ static const struct command *admit(struct client *client, const struct resp_requ
         reply_error(&client->reply, "NOAUTH Authentication required.");
         return NULL;
     }
-    if (command->run == NULL && command->read == NULL) {
+    bool served = command->run != NULL || command->read != NULL;
+    if (!served || ((command->flags & COMMAND_WRITE) && !server_is_writable(client->server))) {
         reply_refusal(client, command);
         return NULL;
     }

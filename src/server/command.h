@@ -15,7 +15,7 @@
 
 enum command_flags {
     COMMAND_READONLY = 1 << 0,
-    COMMAND_WRITE = 1 << 1, /* known, but answered -READONLY by an immutable data set */
+    COMMAND_WRITE = 1 << 1, /* answered -READONLY by an immutable data set */
     COMMAND_FAST = 1 << 2,
     COMMAND_ADMIN = 1 << 3,
     COMMAND_LOADING = 1 << 4,
@@ -26,6 +26,7 @@ enum command_flags {
     COMMAND_NO_MULTI = 1 << 9,
     COMMAND_ACCESS = 1 << 10,  /* gives the key's value away (COMMAND INFO's key specs) */
     COMMAND_REFUSED = 1 << 11, /* known by name, but tarn has no such thing: answered an error */
+    COMMAND_DENYOOM = 1 << 12, /* may need memory for the data */
 };
 
 /* One argument, or a group of them, as COMMAND DOCS and the hints of redis-cli show it. */

@@ -28,6 +28,8 @@ const struct command *command_find_full(struct tarn_bytes name);
 bool command_arg_is(const struct resp_request *request, size_t index, const char *word);
 
 void command_reply_syntax_error(struct client *client);
+/* What a call of the store failed with: -OOM, -READONLY, too long a string. */
+void command_reply_failure(struct client *client, int status);
 void command_reply_not_integer(struct client *client); /* "value is not an integer ..." */
 /* "unknown subcommand 'x'. Try CONTAINER HELP." and "wrong number of arguments ..." */
 void command_reply_unknown_subcommand(struct client *client, const struct resp_request *request);

@@ -30,16 +30,39 @@
 #define STOP_ROUNDS_MAX  16 /* receives from one connection while stopping */
 #define INPUT_STEP_BYTES (16u << 10)
 
-void client_reply_value(struct client *client, struct tarn_bytes value)
+void client_reply_part(struct client *client, struct tarn_bytes value, size_t offset, size_t size)
 {
-    if (value.size < REFERENCE_BYTES_MIN) {
-        reply_bulk(&client->reply, value);
+    struct tarn_bytes part = {(const unsigned char *)value.data + offset, size};
+    if (size < REFERENCE_BYTES_MIN) {
+        reply_bulk(&client->reply, part);
         return;
     }
     struct connection *c = connection_of(client);
-    reply_bulk_header(&client->reply, value.size);
-    output_append_ref(c->out, value, tarn_pin(client->session));
+    reply_bulk_header(&client->reply, size);
+    output_append_ref(c->out, part, tarn_pin(client->session, value));
     buffer_append(client->reply.out, "\r\n", 2);
+}
+
+void client_reply_value(struct client *client, struct tarn_bytes value)
+{
+    client_reply_part(client, value, 0, value.size);
+}
+
+void client_begin(struct client *client, const struct tarn_bytes *keys, size_t count)
+{
+    if (!client->in_exec)
+        tarn_begin(client->session, keys, count);
+}
+
+void client_end(struct client *client)
+{
+    if (!client->in_exec)
+        tarn_end(client->session);
+}
+
+bool client_make_room(struct client *client)
+{
+    return !client->in_exec && tarn_make_room(client->session);
 }
 
 void client_count_lookups(struct client *client, uint64_t hits, uint64_t misses)

@@ -166,7 +166,7 @@ static int find_value(struct http_thread *t, struct tarn_bytes key, struct tarn_
 
     *ret_pin = NULL;
     if (status == TARN_OK && ret_value->size > HTTP_COPY_BYTES_MAX)
-        *ret_pin = tarn_pin(t->session);
+        *ret_pin = tarn_pin(t->session, *ret_value);
     return status;
 }
 

@@ -410,6 +410,11 @@ struct tarn *server_store(struct server *server)
     return server->store;
 }
 
+bool server_is_writable(const struct server *server)
+{
+    return server->data_path == NULL;
+}
+
 const struct os *server_os(struct server *server)
 {
     return server->os;

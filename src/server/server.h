@@ -37,6 +37,7 @@ void server_stop(struct server *server);
 struct tarn *server_store(struct server *server);
 const struct os *server_os(struct server *server);
 struct config *server_config(struct server *server);
+bool server_is_writable(const struct server *server); /* no data file: a store in memory */
 
 /* Take effect of changed live settings (after CONFIG SET, under config_lock). */
 void server_config_lock(struct server *server);

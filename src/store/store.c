@@ -237,8 +237,9 @@ static inline struct pack *session_pack(struct tarn_session *session)
     return session->seen;
 }
 
-struct tarn_pin *tarn_pin(struct tarn_session *session)
+struct tarn_pin *tarn_pin(struct tarn_session *session, struct tarn_bytes value)
 {
+    (void)value;
     struct pack *pack = session_pack(session);
     pack_ref(pack);
     return (struct tarn_pin *)pack;

@@ -326,7 +326,7 @@ static void pins(void **context)
     assert_int_equal(tarn_session_open(store, &session, NULL), TARN_OK);
     for (unsigned version = 1; version <= 4; version++) {
         assert_int_equal(tarn_get(session, bytes_of("key-5"), &values[version - 1]), TARN_OK);
-        pinned[version - 1] = tarn_pin(session);
+        pinned[version - 1] = tarn_pin(session, values[version - 1]);
         tarn_offline(session);
         write_version(f, version + 1, KEYS);
         assert_int_equal(tarn_reload(store, NULL), TARN_OK);

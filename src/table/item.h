@@ -1,0 +1,160 @@
+/* An item: a key, its value and perhaps an expiry, in one allocation. Published items do not
+ * change, but for the visited bit, and large ones as their `state` allows.
+ *
+ * Small (at most SLAB_BYTES_MAX bytes in all), in a slab slot, packed, sizes in native order:
+ *     flags 1 | key size 1 or 2 | value size 1 or 2 | expiry 0 or 8 | key | value
+ * Large, from malloc: struct item_large | value | room to grow | key. */
+#ifndef TABLE_ITEM_H
+#define TABLE_ITEM_H
+
+#include <stdatomic.h>
+
+#include "core/assert.h"
+#include "core/bytes.h"
+#include "table/slab.h"
+
+enum item_flags {
+    ITEM_EXPIRES = 1 << 0,    /* small: has the expiry field */
+    ITEM_KEY_WIDE = 1 << 1,   /* small: two bytes of key size */
+    ITEM_VALUE_WIDE = 1 << 2, /* small: two bytes of value size */
+    ITEM_LARGE = 1 << 3,
+    ITEM_VISITED = 1 << 4, /* read since the hand last passed; set by readers */
+};
+
+struct item {
+    _Atomic unsigned char flags;
+    unsigned char rest[];
+};
+
+/* What readers and the writer of a large item tell each other. A writer, under the shard's lock,
+ * changes the item in place only while it is not frozen; who takes a view of the value freezes
+ * it, and waits for a writer that is just at it. */
+enum item_state {
+    ITEM_FROZEN = 1 << 0,  /* views of the value may exist: never change it again */
+    ITEM_WRITING = 1 << 1, /* being changed in place */
+};
+
+struct item_large {
+    _Atomic unsigned char flags; /* first, as in struct item */
+    uint16_t key_size;
+    _Atomic uint32_t state;
+    _Atomic uint32_t refs; /* the table's, and one a pin; the last one frees */
+    uint32_t key_at;       /* unused low half of an alignment; always 0 */
+    struct budget *budget; /* what it is counted in */
+    uint64_t value_size;
+    uint64_t value_room; /* bytes for the value before the key, >= value_size */
+    _Atomic int64_t expire_ms; /* 0: never */
+    uint64_t bytes;            /* of the allocation */
+    unsigned char data[];      /* value_room bytes, then the key */
+};
+
+/* An item taken apart; views into it. */
+struct item_parts {
+    struct tarn_bytes key, value;
+    int64_t expire_ms; /* 0: never */
+};
+
+static inline unsigned item_flags(const struct item *item)
+{
+    return atomic_load_explicit(&item->flags, memory_order_relaxed);
+}
+
+static inline bool item_is_large(const struct item *item)
+{
+    return (item_flags(item) & ITEM_LARGE) != 0;
+}
+
+static inline const struct item_large *item_large(const struct item *item)
+{
+    return (const struct item_large *)(const void *)item;
+}
+
+/* Bytes of a small item before its key. */
+static inline size_t item_header_bytes(unsigned flags)
+{
+    return 3 + ((flags & ITEM_KEY_WIDE) != 0) + ((flags & ITEM_VALUE_WIDE) != 0) +
+           ((flags & ITEM_EXPIRES) != 0 ? 8u : 0u);
+}
+
+static inline struct item_parts item_parts(const struct item *item)
+{
+    unsigned flags = item_flags(item);
+    struct item_parts parts = {.expire_ms = 0};
+    if (__builtin_expect((flags & ITEM_LARGE) != 0, 0)) {
+        const struct item_large *large = item_large(item);
+        parts.value = (struct tarn_bytes){large->data, large->value_size};
+        parts.key = (struct tarn_bytes){large->data + large->value_room, large->key_size};
+        parts.expire_ms = atomic_load_explicit(&large->expire_ms, memory_order_relaxed);
+        return parts;
+    }
+    const unsigned char *p = item->rest;
+    if (__builtin_expect((flags & (ITEM_KEY_WIDE | ITEM_VALUE_WIDE)) == 0, 1)) {
+        parts.key.size = p[0];
+        parts.value.size = p[1];
+        p += 2;
+    } else {
+        uint16_t wide;
+        if (flags & ITEM_KEY_WIDE) {
+            memcpy(&wide, p, sizeof wide);
+            parts.key.size = wide;
+            p += 2;
+        } else {
+            parts.key.size = *p++;
+        }
+        if (flags & ITEM_VALUE_WIDE) {
+            memcpy(&wide, p, sizeof wide);
+            parts.value.size = wide;
+            p += 2;
+        } else {
+            parts.value.size = *p++;
+        }
+    }
+    if (flags & ITEM_EXPIRES) {
+        memcpy(&parts.expire_ms, p, sizeof parts.expire_ms);
+        p += sizeof parts.expire_ms;
+    }
+    parts.key.data = p;
+    parts.value.data = p + parts.key.size;
+    return parts;
+}
+
+static inline void item_visit(const struct item *item)
+{
+    unsigned flags = item_flags(item);
+    if ((flags & ITEM_VISITED) == 0) /* most often it is set: do not dirty the line */
+        atomic_fetch_or_explicit(&((struct item *)(uintptr_t)item)->flags, ITEM_VISITED,
+                                 memory_order_relaxed);
+}
+
+/* Make an item that nobody sees yet. value.size <= TARN_VALUE_BYTES_MAX. room: bytes to keep for
+ * the value beyond its size, if it is large. NULL: no memory within the budget. */
+struct item *item_new(struct slab *slab, struct budget *budget, unsigned arena,
+                      struct tarn_bytes key, struct tarn_bytes value, int64_t expire_ms,
+                      size_t room);
+
+/* As item_new() with the value that `value` patched with `patch` at `offset` has (TARN_PATCH). */
+struct item *item_new_patched(struct slab *slab, struct budget *budget, unsigned arena,
+                              struct tarn_bytes key, struct tarn_bytes value,
+                              struct tarn_bytes patch, size_t offset, int64_t expire_ms);
+
+/* Change a large item in place as TARN_PATCH wants, under its shard's lock; false, and nothing has
+ * changed: somebody may be looking, or it has no room. */
+bool item_patch(struct item *item, struct tarn_bytes patch, size_t offset, int64_t expire_ms);
+
+/* Change only the expiry, where the item can: a large one. */
+bool item_set_expiry(struct item *item, int64_t expire_ms);
+
+/* Before a view of a large item's value is given away: the view will not change. */
+void item_freeze(const struct item *item);
+
+/* The item whose value this is, of at least TARN_PIN_BYTES_MIN bytes, kept until item_unref(). */
+struct item_large *item_ref_value(struct tarn_bytes value);
+void item_unref(struct item_large *large);
+
+/* Free items that nobody can see any more (a large one loses the table's reference). */
+void item_free_many(struct slab *slab, struct item *const *items, size_t count);
+
+/* Bytes it takes, as allocated. */
+size_t item_bytes(const struct item *item);
+
+#endif

@@ -1,0 +1,73 @@
+/* The table: a concurrent hash table in memory (doc/table.md). What tarn.h says of writable stores
+ * is done here; the contracts stand there, functions of the same name mean the same.
+ *
+ * Threads: a session belongs to one thread, which is registered with core/qsbr.h and online during
+ * all calls with it; what they return is valid until its next quiescent state. */
+#ifndef TABLE_TABLE_H
+#define TABLE_TABLE_H
+
+#include "os/os.h"
+#include "tarn.h"
+
+struct table;
+struct table_session;
+struct table_watch;
+struct item_large;
+
+/* Errors: NOMEM, IO. */
+TARN_MUST int table_open(const struct os *os, uint64_t memory_bytes_max,
+                         enum tarn_eviction eviction, struct table **ret_table,
+                         struct tarn_error *error);
+void table_close(struct table *t); /* all sessions are closed; NULL is allowed */
+
+TARN_MUST int table_session_open(struct table *t, struct table_session **ret_session);
+void table_session_close(struct table_session *s); /* the thread still registered */
+/* Call before the thread's quiescent state: hands over what was retired. */
+void table_session_quiescent(struct table_session *s);
+
+/* --- table_read.c --- */
+TARN_MUST int table_get(struct table_session *s, struct tarn_bytes key,
+                        struct tarn_record *ret_record);
+size_t table_get_many(struct table_session *s, const struct tarn_bytes *keys, size_t count,
+                      struct tarn_bytes *ret_values);
+size_t table_get_together(struct table_session *s, const struct tarn_bytes *keys, size_t count,
+                          struct tarn_bytes *ret_values);
+void table_prefetch(struct table_session *s, const struct tarn_bytes *keys, size_t count);
+
+/* --- table_write.c --- */
+TARN_MUST int table_put(struct table_session *s, const struct tarn_record *record);
+TARN_MUST int table_put_many(struct table_session *s, const struct tarn_record *records,
+                             size_t count);
+TARN_MUST int table_delete(struct table_session *s, struct tarn_bytes key);
+TARN_MUST int table_update(struct table_session *s, struct tarn_bytes key, tarn_change change,
+                           void *context);
+TARN_MUST int table_flush(struct table_session *s);
+void table_begin(struct table_session *s, const struct tarn_bytes *keys, size_t count);
+void table_end(struct table_session *s);
+
+/* --- table_scan.c --- */
+void table_scan(struct table_session *s, uint64_t *cursor, size_t count, tarn_visit visit,
+                void *context);
+TARN_MUST int table_random_key(struct table_session *s, uint64_t random,
+                               struct tarn_bytes *ret_key);
+
+/* --- watch.c --- */
+TARN_MUST int table_watch_open(struct table_session *s, struct tarn_bytes key,
+                               struct table_watch **ret_watch);
+bool table_watch_changed(const struct table_watch *watch);
+void table_watch_close(struct table_watch *watch);
+
+/* --- table.c --- */
+int64_t table_now_ms(const struct table *t);
+bool table_make_room(struct table_session *s); /* the caller takes the thread offline around it */
+void table_limit(struct table *t, uint64_t memory_bytes_max, enum tarn_eviction eviction);
+void table_charge(struct table *t, int64_t bytes);
+void table_session_touches(struct table_session *s, bool touches);
+void table_expire_actively(struct table *t, bool active);
+void table_stats_get(struct table *t, struct tarn_stats *ret_stats);
+
+/* Keep the item of this value; item_unref() of table/item.h lets it go. */
+struct item_large *table_pin(struct tarn_bytes value);
+void table_unpin(struct item_large *pin);
+
+#endif
