@@ -12,11 +12,12 @@ struct flag_word {
 };
 
 static const struct flag_word flag_words[] = {
-    {COMMAND_WRITE, "write"},       {COMMAND_READONLY, "readonly"},
-    {COMMAND_ADMIN, "admin"},       {COMMAND_NOSCRIPT, "noscript"},
-    {COMMAND_LOADING, "loading"},   {COMMAND_STALE, "stale"},
-    {COMMAND_FAST, "fast"},         {COMMAND_NO_AUTH, "no_auth"},
-    {COMMAND_NO_MULTI, "no_multi"}, {COMMAND_ALLOW_BUSY, "allow_busy"},
+    {COMMAND_WRITE, "write"},           {COMMAND_READONLY, "readonly"},
+    {COMMAND_DENYOOM, "denyoom"},       {COMMAND_ADMIN, "admin"},
+    {COMMAND_NOSCRIPT, "noscript"},     {COMMAND_LOADING, "loading"},
+    {COMMAND_STALE, "stale"},           {COMMAND_FAST, "fast"},
+    {COMMAND_NO_AUTH, "no_auth"},       {COMMAND_NO_MULTI, "no_multi"},
+    {COMMAND_ALLOW_BUSY, "allow_busy"},
 };
 enum { FLAG_WORDS_COUNT = sizeof flag_words / sizeof *flag_words };
 
@@ -88,26 +89,28 @@ static void reply_flags(struct client *client, unsigned flags)
             reply_simple(&client->reply, flag_words[i].word);
 }
 
-static void reply_key_flags(struct client *client, const struct command *command)
+/* How a command uses its first key, and those after it. */
+static const char *key_use(const struct command *command, bool first)
 {
-    bool access = (command->flags & COMMAND_ACCESS) != 0;
-    reply_set(&client->reply, access ? 2 : 1);
-    reply_simple(&client->reply, "RO");
-    if (access)
-        reply_simple(&client->reply, "access");
+    if (!first && command->key_use_rest != NULL)
+        return command->key_use_rest;
+    if (command->key_use != NULL)
+        return command->key_use;
+    return command->flags & COMMAND_ACCESS ? "RO access" : "RO";
 }
 
-/* Where the keys are: from one index on, up to another. */
-static void reply_key_specs(struct client *client, const struct command *command)
+/* Keys from one index on, up to another. */
+static void reply_key_spec(struct client *client, const struct command *command, int first,
+                           int last)
 {
     struct reply *r = &client->reply;
-    reply_set(r, command->key_first != 0);
-    if (command->key_first == 0)
-        return;
-    int last = command->key_last;
-    reply_map(r, 3);
+    reply_map(r, 3 + (command->key_notes != NULL));
+    if (command->key_notes != NULL) {
+        reply_bulk_text(r, "notes");
+        reply_bulk_text(r, command->key_notes);
+    }
     reply_bulk_text(r, "flags");
-    reply_key_flags(client, command);
+    reply_words(client, key_use(command, first == command->key_first), true);
     reply_bulk_text(r, "begin_search");
     reply_map(r, 2);
     reply_bulk_text(r, "type");
@@ -115,7 +118,7 @@ static void reply_key_specs(struct client *client, const struct command *command
     reply_bulk_text(r, "spec");
     reply_map(r, 1);
     reply_bulk_text(r, "index");
-    reply_int(r, command->key_first);
+    reply_int(r, first);
     reply_bulk_text(r, "find_keys");
     reply_map(r, 2);
     reply_bulk_text(r, "type");
@@ -123,11 +126,26 @@ static void reply_key_specs(struct client *client, const struct command *command
     reply_bulk_text(r, "spec");
     reply_map(r, 3);
     reply_bulk_text(r, "lastkey"); /* counted from the first key */
-    reply_int(r, last < 0 ? last : last - command->key_first);
+    reply_int(r, last < 0 ? last : last - first);
     reply_bulk_text(r, "keystep");
     reply_int(r, command->key_step);
     reply_bulk_text(r, "limit");
     reply_int(r, 0);
+}
+
+/* Where the keys are: keys that are used alike are described together. */
+static void reply_key_specs(struct client *client, const struct command *command)
+{
+    int first = command->key_first;
+    if (first == 0 || command->key_use_rest == NULL) {
+        reply_set(&client->reply, first != 0);
+        if (first != 0)
+            reply_key_spec(client, command, first, command->key_last);
+        return;
+    }
+    reply_set(&client->reply, 2);
+    reply_key_spec(client, command, first, first);
+    reply_key_spec(client, command, first + command->key_step, command->key_last);
 }
 
 /* Subcommands recurse once: they have none of their own. */
@@ -182,15 +200,17 @@ void cmd_command_count(struct client *client, const struct resp_request *request
 
 /* --- DOCS --- */
 
-static void reply_arguments(struct client *client, const struct command_argument *arguments)
+/* keys_apart: the keys after the first are described by a specification of their own. */
+static void reply_arguments(struct client *client, const struct command_argument *arguments,
+                            bool keys_apart)
 {
     struct reply *r = &client->reply;
-    size_t count = 0;
+    size_t count = 0, keys = 0;
     while (arguments[count].name != NULL)
         count++;
     reply_array(r, count);
     for (const struct command_argument *a = arguments; a->name != NULL; a++) {
-        size_t flags_count = (size_t)a->optional + a->multiple;
+        size_t flags_count = (size_t)a->optional + a->multiple + a->multiple_token;
         reply_map(r, 2 + (a->type == ARGUMENT_KEY) + (a->token != NULL) + (flags_count > 0) +
                          (a->parts != NULL));
         reply_bulk_text(r, "name");
@@ -199,7 +219,8 @@ static void reply_arguments(struct client *client, const struct command_argument
         reply_bulk_text(r, argument_words[a->type]);
         if (a->type == ARGUMENT_KEY) {
             reply_bulk_text(r, "key_spec_index");
-            reply_int(r, 0);
+            reply_int(r, keys_apart && keys > 0);
+            keys++;
         }
         if (a->token != NULL) {
             reply_bulk_text(r, "token");
@@ -212,10 +233,12 @@ static void reply_arguments(struct client *client, const struct command_argument
                 reply_simple(r, "optional");
             if (a->multiple)
                 reply_simple(r, "multiple");
+            if (a->multiple_token)
+                reply_simple(r, "multiple_token");
         }
         if (a->parts != NULL) {
             reply_bulk_text(r, "arguments");
-            reply_arguments(client, a->parts);
+            reply_arguments(client, a->parts, keys_apart);
         }
     }
 }
@@ -235,7 +258,7 @@ static void reply_docs(struct client *client, const struct command *command)
     reply_bulk_text(r, command->complexity);
     if (command->arguments != NULL) {
         reply_bulk_text(r, "arguments");
-        reply_arguments(client, command->arguments);
+        reply_arguments(client, command->arguments, command->key_use_rest != NULL);
     }
     if (command->subcommands != NULL) {
         reply_bulk_text(r, "subcommands");
@@ -339,6 +362,15 @@ static const struct command *find_inner(struct client *client, const struct resp
     return NULL;
 }
 
+/* How the request uses the key at that index. */
+static const char *inner_key_use(const struct command *command, const struct resp_request *inner,
+                                 size_t index)
+{
+    if (command->key_use_of != NULL)
+        return command->key_use_of(inner);
+    return key_use(command, index == (size_t)command->key_first);
+}
+
 static void reply_keys(struct client *client, const struct resp_request *request, bool with_flags)
 {
     struct resp_request inner = {request->args + 2, request->count - 2};
@@ -354,7 +386,7 @@ static void reply_keys(struct client *client, const struct resp_request *request
             reply_array(&client->reply, 2);
         reply_bulk(&client->reply, inner.args[i]);
         if (with_flags)
-            reply_key_flags(client, command);
+            reply_words(client, inner_key_use(command, &inner, i), true);
     }
 }
 

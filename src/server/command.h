@@ -46,6 +46,7 @@ struct command_argument {
     enum command_argument_type type;
     const char *token; /* word before the value, e.g. "MATCH"; NULL: none */
     bool optional, multiple;
+    bool multiple_token;                  /* the token comes again with each value */
     const struct command_argument *parts; /* of ONEOF and BLOCK; ends with name NULL */
 };
 
@@ -63,8 +64,16 @@ struct command {
     int arity; /* Redis's: counts the name; negative = at least */
     unsigned flags;
     int key_first, key_last, key_step; /* Redis's; 0,0,0 = no keys */
-    const char *categories;            /* "@read @string @fast", in Redis's order */
-    const char *tips;                  /* COMMAND INFO's, separated by spaces; NULL: none */
+    /* What is done with the keys, as COMMAND INFO says it: "RW access update". NULL: "RO", and
+     * "access" where COMMAND_ACCESS says so. */
+    const char *key_use;
+    const char *key_use_rest; /* where the keys after the first are used in another way */
+    const char *key_notes;    /* on them; may be NULL */
+    /* How one request uses its keys (COMMAND GETKEYSANDFLAGS), where its options decide; NULL: as
+     * key_use says. */
+    const char *(*key_use_of)(const struct resp_request *request);
+    const char *categories; /* "@read @string @fast", in Redis's order */
+    const char *tips;       /* COMMAND INFO's, separated by spaces; NULL: none */
     const char *group, *since, *complexity, *summary;
     const struct command_argument *arguments; /* for COMMAND DOCS; ends with name NULL */
     const struct command *subcommands;        /* ends with name NULL */

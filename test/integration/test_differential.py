@@ -363,7 +363,7 @@ def test_every_command_of_redis_is_known(redis, tarn_port):
             continue
         if abs(arity) > len(words):
             assert talk(tarn_port, [words]) == talk(redis, [words]), name
-        if name in served:
+        if name in served and b"write" not in served[name][2]:
             continue
         enough = words + [b"1"] * (abs(arity) - len(words))
         reply = talk(tarn_port, [enough])[0]
