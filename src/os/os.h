@@ -44,6 +44,9 @@ struct os {
      * accessible. size 0: -EINVAL. unmap takes the same size; address NULL does nothing. */
     int (*map)(const struct os *os, size_t size, void **ret_address);
     void (*unmap)(const struct os *os, void *address, size_t size);
+    /* Part of such memory, whole 4 KiB pages, costs nothing again until it is touched; it reads as
+     * zeros then. -EINVAL: not whole pages. After a failure its contents are as they were. */
+    int (*discard)(const struct os *os, void *address, size_t size);
 
     /* Time. monotonic never steps; realtime is for people and expiry. */
     uint64_t (*monotonic_ns)(const struct os *os);

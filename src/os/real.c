@@ -195,6 +195,14 @@ static void real_unmap(const struct os *os, void *address, size_t size)
     ASSERT(status == 0); /* fails only for an address that map() did not give */
 }
 
+static int real_discard(const struct os *os, void *address, size_t size)
+{
+    (void)os;
+    if (((uintptr_t)address | size) & (PAGE_BYTES - 1))
+        return -EINVAL;
+    return madvise(address, size, MADV_DONTNEED) == 0 ? 0 : -errno;
+}
+
 /* --- time and entropy --- */
 
 static uint64_t real_monotonic_ns(const struct os *os)
@@ -375,6 +383,7 @@ const struct os *os_real(void)
         .unlink = real_unlink,
         .map = real_map,
         .unmap = real_unmap,
+        .discard = real_discard,
         .monotonic_ns = real_monotonic_ns,
         .realtime_us = real_realtime_us,
         .entropy = real_entropy,

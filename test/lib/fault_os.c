@@ -165,6 +165,13 @@ static void fault_unmap(const struct os *os, void *address, size_t size)
     f->next->unmap(f->next, address, size);
 }
 
+static int fault_discard(const struct os *os, void *address, size_t size)
+{
+    struct fault_os *f = self(os);
+    int status = begin(f, FAULT_DISCARD, NULL);
+    return status != 0 ? status : f->next->discard(f->next, address, size);
+}
+
 static uint64_t fault_monotonic_ns(const struct os *os)
 {
     struct fault_os *f = self(os);
@@ -249,6 +256,7 @@ void fault_os_init(struct fault_os *f, const struct os *next)
         .unlink = fault_unlink,
         .map = fault_map,
         .unmap = fault_unmap,
+        .discard = fault_discard,
         .monotonic_ns = fault_monotonic_ns,
         .realtime_us = fault_realtime_us,
         .entropy = fault_entropy,
@@ -318,9 +326,9 @@ bool fault_os_clean(struct fault_os *f)
 const char *fault_entry_name(enum fault_entry entry)
 {
     static const char *const names[FAULT_ENTRY_COUNT] = {
-        "open",    "close",  "file_info", "read_at", "write_at",     "sync",
-        "rename",  "unlink", "map",       "unmap",   "monotonic_ns", "realtime_us",
-        "entropy", "listen", "accept",    "receive", "send",
+        "open",        "close",   "file_info", "read_at", "write_at", "sync",
+        "rename",      "unlink",  "map",       "unmap",   "discard",  "monotonic_ns",
+        "realtime_us", "entropy", "listen",    "accept",  "receive",  "send",
     };
     return names[entry];
 }

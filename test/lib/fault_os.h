@@ -34,6 +34,7 @@ enum fault_entry {
     FAULT_UNLINK,
     FAULT_MAP,
     FAULT_UNMAP,        /* counted only: it cannot fail */
+    FAULT_DISCARD,      /* the contents stay */
     FAULT_MONOTONIC_NS, /* counted only */
     FAULT_REALTIME_US,  /* counted only */
     FAULT_ENTROPY,

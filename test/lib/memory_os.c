@@ -7,6 +7,8 @@
 
 enum { FD_FIRST = 100 };
 
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+
 static struct memory_os *self(const struct os *os)
 {
     return os->context;
@@ -88,9 +90,11 @@ static int memory_map(const struct os *os, size_t size, void **ret_address)
 {
     if (size == 0)
         return -EINVAL;
-    void *address = size < ((size_t)1 << 32) ? calloc(1, size) : NULL;
-    if (!address)
+    void *address = NULL;
+    size_t alignment = size < HUGE_PAGE_BYTES ? sizeof(void *) : HUGE_PAGE_BYTES;
+    if (size >= (size_t)1 << 32 || posix_memalign(&address, alignment, size) != 0)
         return -ENOMEM;
+    memset(address, 0, size);
     self(os)->maps++;
     *ret_address = address;
     return 0;
@@ -103,6 +107,13 @@ static void memory_unmap(const struct os *os, void *address, size_t size)
         return;
     self(os)->maps--;
     free(address);
+}
+
+static int memory_discard(const struct os *os, void *address, size_t size)
+{
+    (void)os;
+    memset(address, 0, size);
+    return 0;
 }
 
 static uint64_t memory_monotonic_ns(const struct os *os)
@@ -132,6 +143,7 @@ void memory_os_init(struct memory_os *m)
     m->os.unlink = memory_unlink;
     m->os.map = memory_map;
     m->os.unmap = memory_unmap;
+    m->os.discard = memory_discard;
     m->os.monotonic_ns = memory_monotonic_ns;
     m->os.entropy = memory_entropy;
     m->os.context = m;

@@ -278,6 +278,33 @@ static void test_tail_costs_touched_pages_only(void **state)
         os->unmap(os, maps[i], size);
 }
 
+/* Trips if the memory stays, if the pages beside it go too, or if parts of pages are taken. */
+static void test_discard(void **state)
+{
+    (void)state;
+    const struct os *os = os_real();
+    static const size_t sizes[] = {64 * PAGE, 4 * MIB};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        void *address;
+        size_t size = sizes[i], pages = size / PAGE;
+        assert_int_equal(os->map(os, size, &address), 0);
+        unsigned char *p = address;
+        memset(p, 7, size);
+        assert_int_equal(os->discard(os, p + 16 * PAGE, 16 * PAGE), 0);
+        assert_int_equal(resident_pages(p, pages), pages - 16);
+        for (size_t at = 0; at < pages; at++) {
+            unsigned char expected = at >= 16 && at < 32 ? 0 : 7;
+            assert_int_equal(p[at * PAGE], expected);
+            assert_int_equal(p[at * PAGE + PAGE - 1], expected);
+        }
+        assert_int_equal(os->discard(os, p + 1, PAGE), -EINVAL);
+        assert_int_equal(os->discard(os, p, PAGE - 1), -EINVAL);
+        assert_int_equal(p[0], 7);
+        os->unmap(os, address, size);
+        assert_int_equal(os->discard(os, p, PAGE), -ENOMEM);
+    }
+}
+
 static void test_map_refuses_the_impossible(void **state)
 {
     (void)state;
@@ -531,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_interrupted_open_is_retried),
         cmocka_unit_test(test_map_is_aligned_zeroed_and_guarded),
         cmocka_unit_test(test_tail_costs_touched_pages_only),
+        cmocka_unit_test(test_discard),
         cmocka_unit_test(test_map_refuses_the_impossible),
         cmocka_unit_test(test_map_refused_half_way_leaves_nothing),
         cmocka_unit_test(test_time),
