@@ -46,6 +46,28 @@ _Static_assert(sizeof(struct bucket) == CACHE_LINE_BYTES, "one cache line");
 #define DUE_UNITS_MAX 32000 /* look at least so soon: they wrap */
 typedef uint16_t due_time;
 
+static inline due_time due_of(int64_t expire_ms, int64_t now_ms)
+{
+    int64_t units = expire_ms / DUE_UNIT_MS, now = now_ms / DUE_UNIT_MS;
+    if (units > now + DUE_UNITS_MAX)
+        units = now + DUE_UNITS_MAX;
+    due_time due = (due_time)(units < now ? now : units);
+    return due != 0 ? due : 0xffff; /* a unit early rather than never */
+}
+
+/* Has `due` come at `now` (any due_of(now, now))? */
+static inline bool due_has_come(due_time due, due_time now)
+{
+    return due != 0 && (int16_t)(due_time)(due - now) <= 0;
+}
+
+/* The earlier of both. */
+static inline void due_lower(due_time *due, due_time other)
+{
+    if (*due == 0 || (other != 0 && (int16_t)(due_time)(other - *due) < 0))
+        *due = other;
+}
+
 /* One version of a shard's buckets. Counters and `due` are the lock holder's; the hand too. */
 struct array {
     uint32_t buckets_count;
@@ -56,6 +78,7 @@ struct array {
     due_time *due;  /* one a bucket, behind the buckets */
     uint32_t hand;  /* bucket where eviction goes on */
     uint32_t pending; /* inserts that the lock holder has announced */
+    int64_t expire_ms_sum; /* of its expiring items, for the mean */
     bool has_due;   /* any due != 0, perhaps */
     struct bucket buckets[] __attribute__((aligned(64)));
 };

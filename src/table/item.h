@@ -26,6 +26,13 @@ struct item {
     unsigned char rest[];
 };
 
+/* Where items come from. */
+struct item_memory {
+    struct slab *slab;
+    struct budget *budget; /* for large ones; the slab's own counts the others */
+    _Atomic uint64_t large_bytes;
+};
+
 /* What readers and the writer of a large item tell each other. A writer, under the shard's lock,
  * changes the item in place only while it is not frozen; who takes a view of the value freezes
  * it, and waits for a writer that is just at it. */
@@ -39,9 +46,8 @@ struct item_large {
     uint16_t key_size;
     _Atomic uint32_t state;
     _Atomic uint32_t refs; /* the table's, and one a pin; the last one frees */
-    uint32_t key_at;       /* unused low half of an alignment; always 0 */
-    struct budget *budget; /* what it is counted in */
-    uint64_t value_size;
+    struct item_memory *memory; /* what it is counted in */
+    _Atomic uint64_t value_size; /* changes only while WRITING */
     uint64_t value_room; /* bytes for the value before the key, >= value_size */
     _Atomic int64_t expire_ms; /* 0: never */
     uint64_t bytes;            /* of the allocation */
@@ -82,7 +88,8 @@ static inline struct item_parts item_parts(const struct item *item)
     struct item_parts parts = {.expire_ms = 0};
     if (__builtin_expect((flags & ITEM_LARGE) != 0, 0)) {
         const struct item_large *large = item_large(item);
-        parts.value = (struct tarn_bytes){large->data, large->value_size};
+        parts.value.data = large->data;
+        parts.value.size = atomic_load_explicit(&large->value_size, memory_order_relaxed);
         parts.key = (struct tarn_bytes){large->data + large->value_room, large->key_size};
         parts.expire_ms = atomic_load_explicit(&large->expire_ms, memory_order_relaxed);
         return parts;
@@ -128,14 +135,13 @@ static inline void item_visit(const struct item *item)
 
 /* Make an item that nobody sees yet. value.size <= TARN_VALUE_BYTES_MAX. room: bytes to keep for
  * the value beyond its size, if it is large. NULL: no memory within the budget. */
-struct item *item_new(struct slab *slab, struct budget *budget, unsigned arena,
-                      struct tarn_bytes key, struct tarn_bytes value, int64_t expire_ms,
-                      size_t room);
+struct item *item_new(struct item_memory *memory, unsigned arena, struct tarn_bytes key,
+                      struct tarn_bytes value, int64_t expire_ms, size_t room);
 
-/* As item_new() with the value that `value` patched with `patch` at `offset` has (TARN_PATCH). */
-struct item *item_new_patched(struct slab *slab, struct budget *budget, unsigned arena,
-                              struct tarn_bytes key, struct tarn_bytes value,
-                              struct tarn_bytes patch, size_t offset, int64_t expire_ms);
+/* As item_new(), with the value that `value` patched with `patch` at `offset` has (TARN_PATCH). */
+struct item *item_new_patched(struct item_memory *memory, unsigned arena, struct tarn_bytes key,
+                              struct tarn_bytes value, struct tarn_bytes patch, size_t offset,
+                              int64_t expire_ms);
 
 /* Change a large item in place as TARN_PATCH wants, under its shard's lock; false, and nothing has
  * changed: somebody may be looking, or it has no room. */
@@ -147,12 +153,13 @@ bool item_set_expiry(struct item *item, int64_t expire_ms);
 /* Before a view of a large item's value is given away: the view will not change. */
 void item_freeze(const struct item *item);
 
-/* The item whose value this is, of at least TARN_PIN_BYTES_MIN bytes, kept until item_unref(). */
+/* The item whose value this is, of at least TARN_PIN_BYTES_MIN bytes, frozen and kept until
+ * item_unref(). */
 struct item_large *item_ref_value(struct tarn_bytes value);
 void item_unref(struct item_large *large);
 
 /* Free items that nobody can see any more (a large one loses the table's reference). */
-void item_free_many(struct slab *slab, struct item *const *items, size_t count);
+void item_free_many(struct item_memory *memory, struct item *const *items, size_t count);
 
 /* Bytes it takes, as allocated. */
 size_t item_bytes(const struct item *item);

@@ -8,12 +8,6 @@
 
 #include "table/shard.h"
 
-enum retired_kind {
-    RETIRED_ITEM,
-    RETIRED_ARRAY,       /* an array that was rebuilt: its items live on */
-    RETIRED_ARRAY_ITEMS, /* an array with all its items (flush) */
-};
-
 struct retired;
 
 /* Start the thread. Errors: NOMEM. */
@@ -21,13 +15,16 @@ TARN_MUST int reclaim_open(struct table *t, struct reclaim **ret_reclaim);
 /* Stop it; all that was retired is freed. All sessions are closed. NULL is allowed. */
 void reclaim_close(struct reclaim *r);
 
-/* Make sure that the session can retire `count` (<= 64) more things without failing; false: out of
+/* Make sure that the session can retire `count` more things without failing; false: out of
  * memory. Call before taking the lock. */
-bool reclaim_reserve(struct table_session *s, unsigned count);
+bool reclaim_reserve(struct table_session *s, size_t count);
 /* Retire; never fails after reclaim_reserve(). bytes: what will be free again, for the figures. */
 void reclaim_add(struct table_session *s, enum retired_kind kind, void *thing, size_t bytes);
 /* Hand over what the session has retired, if anything. Cheap when there is nothing. */
 void reclaim_flush(struct table_session *s);
+
+/* The session ends: hand over the rest and free its batches. */
+void reclaim_session_done(struct table_session *s);
 
 /* Memory ran short for `bytes`, the caller holds no lock: evict (retire) something if the policy
  * allows; false: there is nothing to evict. */

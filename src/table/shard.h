@@ -19,7 +19,7 @@
 
 #define SHARD_BUSY 1u /* in `array` */
 
-struct watch_list;
+struct table_watch;
 
 struct shard {
     _Atomic uintptr_t array; /* struct array *, and SHARD_BUSY */
@@ -32,7 +32,7 @@ _Static_assert(sizeof(struct shard) == CACHE_LINE_BYTES, "one cache line");
 /* Counted without a lock; each session has one stripe, which a few may share. */
 struct stripe {
     _Atomic int64_t items, expiring;
-    _Atomic int64_t expire_ms_sum; /* of all expiring items, relative to the table's start */
+    _Atomic int64_t expire_ms_sum; /* of all expiring items, see expiry_term() */
     _Atomic uint64_t expired, evicted;
 } __attribute__((aligned(CACHE_LINE_BYTES)));
 #define STRIPES 16u
@@ -43,6 +43,7 @@ struct table {
     const struct os *os;
     struct budget budget;
     struct slab *slab;
+    struct item_memory items;
     struct reclaim *reclaim;
     unsigned char secret[HASH_SECRET_BYTES];
     int64_t start_ms;         /* real time when it was opened, ms since 1970 ... */
@@ -59,9 +60,8 @@ struct table {
 struct table_session {
     struct table *table;
     unsigned arena, stripe;
-    bool touches;  /* reads set the visited bit where the policy needs it */
-    bool locked;   /* between table_begin() and table_end() */
-    bool changing; /* ... whose shards are marked busy and odd */
+    bool touches; /* reads set the visited bit where the policy needs it */
+    bool locked;  /* between table_begin() and table_end(): locked_shards are busy and odd */
     struct retired *retired; /* what was taken out since they were last handed over */
     uint64_t locked_shards[TABLE_SHARDS / 64];
     uint64_t versions[TABLE_SHARDS]; /* scratch of table_get_together() */
@@ -71,6 +71,29 @@ static inline struct array *shard_array_locked(const struct shard *shard)
 {
     uintptr_t array = atomic_load_explicit(&shard->array, memory_order_relaxed);
     return (struct array *)(array & ~(uintptr_t)SHARD_BUSY);
+}
+
+static inline struct stripe *table_stripe(const struct table_session *s)
+{
+    return &s->table->stripes[s->stripe];
+}
+
+/* Do reads of this session leave the visited bit behind? */
+static inline bool session_marks(const struct table_session *s)
+{
+    int eviction = atomic_load_explicit(&s->table->eviction, memory_order_relaxed);
+    return s->touches &&
+           (eviction == TARN_EVICT_ALL_SIEVE || eviction == TARN_EVICT_EXPIRING_SIEVE);
+}
+
+/* Is a time of expiry (0: never) over? *now_ms: 0, or the time taken before. */
+static inline bool table_expired(const struct table *t, int64_t expire_ms, int64_t *now_ms)
+{
+    if (__builtin_expect(expire_ms == 0, 1))
+        return false;
+    if (*now_ms == 0)
+        *now_ms = table_now_ms(t);
+    return expire_ms <= *now_ms;
 }
 
 static inline struct place table_place(const struct table *t, struct tarn_bytes key)
@@ -85,6 +108,45 @@ void shard_unlock(struct table_session *s, uint32_t shard);
 void shard_change_begin_locked(struct table_session *s, uint32_t shard);
 void shard_change_end_locked(struct table_session *s, uint32_t shard);
 
+/* Set the bits of the keys' shards in s->locked_shards, and no others; keys NULL: all. */
+void session_note_shards(struct table_session *s, const struct tarn_bytes *keys, size_t count);
+
+/* Lock the shards whose bits are set in s->locked_shards, in order, and unlock them. */
+void shards_lock(struct table_session *s);
+void shards_unlock(struct table_session *s);
+/* Mark them busy and odd, and take that back. */
+void shards_change_begin_locked(struct table_session *s);
+void shards_change_end_locked(struct table_session *s);
+
+/* The slot of a key in an array that may be shared with a writer, 0: not there. */
+static inline uint64_t array_find(const struct array *array, uint32_t place_index,
+                                  struct tarn_bytes key, uint32_t *ret_bucket, unsigned *ret_slot)
+{
+    uint32_t b = place_bucket(array, place_index);
+    unsigned tag = place_tag(place_index);
+    uint64_t high = place_index / TAGS;
+    for (uint32_t n = 0; n < array->buckets_count; n++) {
+        const struct bucket *bucket = &array->buckets[b];
+        uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_acquire);
+        for (unsigned match = tags_match(tags, tag); match != 0; match &= match - 1) {
+            unsigned i = (unsigned)__builtin_ctz(match);
+            uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
+            if (slot >> 48 != high || (slot & SLOT_ADDRESS_MASK) == 0)
+                continue;
+            if (bytes_equal(item_parts(slot_item(slot)).key, key)) {
+                *ret_bucket = b;
+                *ret_slot = i;
+                return slot;
+            }
+        }
+        if (tags_displaced(tags) == 0)
+            return 0;
+        if (++b == array->buckets_count)
+            b = 0;
+    }
+    return 0;
+}
+
 /* A slot of an array. */
 struct position {
     struct array *array;
@@ -92,32 +154,66 @@ struct position {
     unsigned slot;
 };
 
+/* Make room for one more item (beyond the pending ones) by rebuilding the array if it is time;
+ * false: no memory, and no free slot at all. Needs reclaim_reserve(s, 1). */
+bool shard_make_room_locked(struct table_session *s, uint32_t shard);
+/* Put an item in whose key is not there; there is room. Needs change_begin. */
+void shard_insert_locked(struct table_session *s, uint32_t shard, uint32_t place_index,
+                         struct item *item);
+
 /* Find a key, expired or not; returns its slot's word, 0: not there. */
 uint64_t shard_find_locked(const struct shard *shard, uint32_t place_index, struct tarn_bytes key,
                            struct position *ret_position);
 
 /* Take the item at a position out: counted, watched, retired. Needs lock and change_begin. */
 void shard_remove_locked(struct table_session *s, uint32_t shard, struct position position);
+/* As shard_remove_locked() with a change of its own, for an item whose time is over: counted. */
+void shard_remove_expired_locked(struct table_session *s, uint32_t shard, struct position position);
 /* Put another item with the same key in its place (the old one is retired). item: not yet seen by
  * anybody. */
 void shard_replace_locked(struct table_session *s, uint32_t shard, struct position position,
                           struct item *item);
 
-/* The bucket where the item at a position belongs (it may have been displaced from there). */
-uint32_t position_home(struct position position);
+/* A large item was changed in place from one expiry to another: slot, due time and counts follow. */
+void shard_set_expiry_locked(struct table_session *s, uint32_t shard, struct position position,
+                             int64_t before_ms, int64_t expire_ms);
 
-/* The static array of a shard without items; it is never written. */
+/* Publish another array of the same items (or none); the old one is retired as `kind`. Needs
+ * change_begin and reclaim_reserve(s, 1). */
+enum retired_kind {
+    RETIRED_ITEM,
+    RETIRED_ARRAY,       /* an array that was rebuilt: its items live on */
+    RETIRED_ARRAY_ITEMS, /* an array with all its items (flush) */
+};
+void shard_set_array_locked(struct table_session *s, uint32_t shard, struct array *array,
+                            enum retired_kind kind);
+
+/* The array of every shard that has never had an item, or was flushed; it is never written. */
 extern struct array shard_empty;
 
 /* --- arrays: array.c --- */
+
+/* Buckets for so many items: full to LOAD_PERCENT_MAX at most; at least one. */
+#define LOAD_PERCENT_MAX 94
+static inline uint32_t array_items_max(uint32_t buckets_count)
+{
+    return (uint32_t)((uint64_t)buckets_count * BUCKET_SLOTS * LOAD_PERCENT_MAX / 100);
+}
+
+static inline uint32_t array_buckets_for(uint32_t items_count)
+{
+    uint64_t slots = (uint64_t)items_count * 100 / LOAD_PERCENT_MAX + 1;
+    return (uint32_t)((slots + BUCKET_SLOTS - 1) / BUCKET_SLOTS);
+}
 
 /* An empty array; NULL: no memory within the budget. */
 struct array *array_new(struct table *t, uint32_t buckets_count);
 void array_free(struct table *t, struct array *array); /* not its items */
 /* A copy with room for items_count items; NULL as array_new(). */
 struct array *array_rebuild(struct table *t, const struct array *array, uint32_t items_count);
-/* Put an item that is not there into a free slot: displaced counts first, then slot, then tag. */
-void array_insert(struct array *array, uint32_t place_index, uint64_t slot);
+/* Put an item that is not there into a free slot, of which there is one: displaced counts first,
+ * then slot, then tag. Returns the bucket. */
+uint32_t array_insert(struct array *array, uint32_t place_index, uint64_t slot);
 /* Empty a slot: tag first. The displaced counts on its way are taken back. */
 void array_remove(struct array *array, uint32_t bucket, unsigned slot);
 

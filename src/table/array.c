@@ -1,0 +1,158 @@
+/* Arrays of buckets: making, rebuilding, and single slots.
+ *
+ * Invariants (of an array that readers may see)
+ * 1. A tag other than 0 is stored after its slot, and cleared before it.
+ * 2. An item that lies n buckets after its home is counted as displaced in each of the n buckets
+ *    before it, from before it is published until after it is gone. At DISPLACED_MAX a count stays.
+ * 3. due[b] is never later than the first expiry in bucket b.
+ * Failure modes: no memory within the budget: NULL. */
+#include <stdlib.h>
+
+#include "table/shard.h"
+
+#define ITEMS_MIN BUCKET_SLOTS
+
+struct array shard_empty = {.buckets_count = 1};
+
+struct array *array_new(struct table *t, uint32_t buckets_count)
+{
+    size_t bytes = sizeof(struct array) +
+                   buckets_count * (sizeof(struct bucket) + sizeof(due_time));
+    bytes = (bytes + CACHE_LINE_BYTES - 1) / CACHE_LINE_BYTES * CACHE_LINE_BYTES;
+    if (!budget_take(&t->budget, bytes))
+        return NULL;
+    struct array *array = aligned_alloc(CACHE_LINE_BYTES, bytes);
+    if (array == NULL) {
+        budget_give(&t->budget, bytes);
+        return NULL;
+    }
+    atomic_fetch_add_explicit(&t->array_bytes, bytes, memory_order_relaxed);
+    memset(array, 0, bytes);
+    array->bytes = bytes;
+    array->buckets_count = buckets_count;
+    array->scale = ((uint64_t)buckets_count << 40) / PLACES;
+    array->due = (due_time *)(array->buckets + buckets_count);
+    array->items_max = array_items_max(buckets_count);
+    return array;
+}
+
+void array_free(struct table *t, struct array *array)
+{
+    if (array == &shard_empty)
+        return;
+    budget_give(&t->budget, array->bytes);
+    atomic_fetch_sub_explicit(&t->array_bytes, array->bytes, memory_order_relaxed);
+    free(array);
+}
+
+static inline uint64_t load(const _Atomic uint64_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static void count_displaced(struct bucket *bucket)
+{
+    uint64_t tags = load(&bucket->tags);
+    if (tags_displaced(tags) < DISPLACED_MAX)
+        atomic_store_explicit(&bucket->tags, tags + (1ull << DISPLACED_SHIFT),
+                              memory_order_release);
+}
+
+static void uncount_displaced(struct bucket *bucket)
+{
+    uint64_t tags = load(&bucket->tags);
+    if (tags_displaced(tags) < DISPLACED_MAX)
+        atomic_store_explicit(&bucket->tags, tags - (1ull << DISPLACED_SHIFT),
+                              memory_order_release);
+}
+
+uint32_t array_insert(struct array *array, uint32_t place_index, uint64_t slot)
+{
+    uint32_t b = place_bucket(array, place_index);
+    unsigned free_slots;
+    uint64_t tags;
+    ASSERT(array->items_count < array->buckets_count * BUCKET_SLOTS);
+    for (;;) {
+        tags = load(&array->buckets[b].tags);
+        free_slots = tags_match(tags, 0);
+        if (free_slots != 0)
+            break;
+        count_displaced(&array->buckets[b]);
+        if (++b == array->buckets_count)
+            b = 0;
+    }
+    struct bucket *bucket = &array->buckets[b];
+    unsigned i = (unsigned)__builtin_ctz(free_slots);
+    atomic_store_explicit(&bucket->slots[i], slot, memory_order_release);
+    atomic_store_explicit(&bucket->tags, tags | (uint64_t)place_tag(place_index) << 8 * i,
+                          memory_order_release);
+    array->items_count++;
+    return b;
+}
+
+void array_remove(struct array *array, uint32_t b, unsigned i)
+{
+    struct bucket *bucket = &array->buckets[b];
+    uint64_t tags = load(&bucket->tags);
+    uint32_t home =
+        place_bucket(array, slot_place(load(&bucket->slots[i]), tags_at(tags, i)));
+    atomic_store_explicit(&bucket->tags, tags & ~(0xffull << 8 * i), memory_order_release);
+    atomic_store_explicit(&bucket->slots[i], 0, memory_order_release);
+    while (home != b) {
+        uncount_displaced(&array->buckets[home]);
+        if (++home == array->buckets_count)
+            home = 0;
+    }
+    array->items_count--;
+}
+
+/* How an array of buckets is filled that nobody sees yet: buckets are met in nearly rising order,
+ * so the one before is in the cache, and no store has to be ordered. */
+static void fill(struct array *to, uint32_t place_index, uint64_t slot, due_time due)
+{
+    uint32_t b = place_bucket(to, place_index);
+    uint64_t tags;
+    unsigned free_slots;
+    while ((free_slots = tags_match(tags = load(&to->buckets[b].tags), 0)) == 0) {
+        count_displaced(&to->buckets[b]);
+        if (++b == to->buckets_count)
+            b = 0;
+    }
+    unsigned i = (unsigned)__builtin_ctz(free_slots);
+    atomic_store_explicit(&to->buckets[b].slots[i], slot, memory_order_relaxed);
+    atomic_store_explicit(&to->buckets[b].tags, tags | (uint64_t)place_tag(place_index) << 8 * i,
+                          memory_order_relaxed);
+    if (slot & SLOT_EXPIRES)
+        due_lower(&to->due[b], due);
+}
+
+struct array *array_rebuild(struct table *t, const struct array *from, uint32_t items_count)
+{
+    uint32_t buckets_count = array_buckets_for(items_count);
+    struct array *to = array_new(t, buckets_count);
+    if (to == NULL)
+        return NULL;
+    ASSERT(from->items_count <= buckets_count * BUCKET_SLOTS);
+    for (uint32_t b = 0; b < from->buckets_count && from->items_count > 0; b++) {
+        const struct bucket *bucket = &from->buckets[b];
+        uint64_t tags = load(&bucket->tags);
+        unsigned used = ~tags_match(tags, 0) & ((1u << BUCKET_SLOTS) - 1);
+        for (; used != 0; used &= used - 1) {
+            unsigned i = (unsigned)__builtin_ctz(used);
+            uint64_t slot = load(&bucket->slots[i]);
+            fill(to, slot_place(slot, tags_at(tags, i)), slot, from->due[b]);
+        }
+    }
+    to->items_count = from->items_count;
+    to->expiring_count = from->expiring_count;
+    to->expire_ms_sum = from->expire_ms_sum;
+    to->has_due = from->has_due;
+    to->hand = (uint32_t)((uint64_t)from->hand * buckets_count / from->buckets_count);
+    return to;
+}
+
+void array_note_expiry(struct array *array, uint32_t bucket, int64_t expire_ms, int64_t now_ms)
+{
+    due_lower(&array->due[bucket], due_of(expire_ms, now_ms));
+    array->has_due = true;
+}

@@ -1,0 +1,261 @@
+/* Shards: locks, changes, and taking single items in and out.
+ *
+ * Invariants
+ * 1. All changes of a shard happen under its lock, between change_begin and change_end.
+ * 2. SHARD_BUSY is set only by the lock's holder, who then has all the locks it will need.
+ * 3. What leaves a shard is retired, never freed here.
+ * Failure modes: only shard_make_room_locked() can fail; the shard is as it was. */
+#include "table/shard.h"
+
+#include "table/reclaim.h"
+
+#define GROWTH_DIVISOR 8 /* grow by an eighth: 94 % down to 83 % full, 88 on average */
+
+/* --- locking --- */
+
+static inline void lock(struct table *t, uint32_t i)
+{
+    int failure = pthread_mutex_lock(&t->shards[i].lock);
+    ASSERT(failure == 0);
+}
+
+static inline void unlock(struct table *t, uint32_t i)
+{
+    int failure = pthread_mutex_unlock(&t->shards[i].lock);
+    ASSERT(failure == 0);
+}
+
+static bool is_locked(const struct table_session *s, uint32_t i)
+{
+    return (s->locked_shards[i / 64] >> i % 64 & 1) != 0;
+}
+
+void shard_lock(struct table_session *s, uint32_t i)
+{
+    if (s->locked)
+        ASSERT(is_locked(s, i));
+    else
+        lock(s->table, i);
+}
+
+void shard_unlock(struct table_session *s, uint32_t i)
+{
+    if (!s->locked)
+        unlock(s->table, i);
+}
+
+/* The lock's holder is the only writer: plain arithmetic. */
+static inline void step_version(struct shard *shard)
+{
+    uint64_t version = atomic_load_explicit(&shard->version, memory_order_relaxed);
+    atomic_store_explicit(&shard->version, version + 1, memory_order_release);
+}
+
+void shard_change_begin_locked(struct table_session *s, uint32_t i)
+{
+    if (!s->locked)
+        step_version(&s->table->shards[i]);
+}
+
+void shard_change_end_locked(struct table_session *s, uint32_t i)
+{
+    if (!s->locked)
+        step_version(&s->table->shards[i]);
+}
+
+static void each_locked_shard(struct table_session *s, void (*act)(struct table *t, uint32_t i))
+{
+    for (uint32_t word = 0; word < TABLE_SHARDS / 64; word++)
+        for (uint64_t bits = s->locked_shards[word]; bits != 0; bits &= bits - 1)
+            act(s->table, word * 64 + (uint32_t)__builtin_ctzll(bits));
+}
+
+static void begin_change(struct table *t, uint32_t i)
+{
+    struct shard *shard = &t->shards[i];
+    uintptr_t array = atomic_load_explicit(&shard->array, memory_order_relaxed);
+    step_version(shard);
+    atomic_store_explicit(&shard->array, array | SHARD_BUSY, memory_order_release);
+}
+
+static void end_change(struct table *t, uint32_t i)
+{
+    struct shard *shard = &t->shards[i];
+    uintptr_t array = atomic_load_explicit(&shard->array, memory_order_relaxed);
+    atomic_store_explicit(&shard->array, array & ~(uintptr_t)SHARD_BUSY, memory_order_release);
+    step_version(shard);
+}
+
+void shards_lock(struct table_session *s)
+{
+    each_locked_shard(s, lock);
+}
+
+void shards_unlock(struct table_session *s)
+{
+    each_locked_shard(s, unlock);
+}
+
+void shards_change_begin_locked(struct table_session *s)
+{
+    each_locked_shard(s, begin_change);
+}
+
+void shards_change_end_locked(struct table_session *s)
+{
+    each_locked_shard(s, end_change);
+}
+
+/* --- items --- */
+
+/* Publish another array, keeping the busy mark. */
+static void set_array(struct shard *shard, struct array *array)
+{
+    uintptr_t old = atomic_load_explicit(&shard->array, memory_order_relaxed);
+    atomic_store_explicit(&shard->array, (uintptr_t)array | (old & SHARD_BUSY),
+                          memory_order_release);
+}
+
+void shard_set_array_locked(struct table_session *s, uint32_t i, struct array *array,
+                            enum retired_kind kind)
+{
+    struct shard *shard = &s->table->shards[i];
+    struct array *old = shard_array_locked(shard);
+    set_array(shard, array);
+    if (old != &shard_empty)
+        reclaim_add(s, kind, old, old->bytes);
+}
+
+bool shard_make_room_locked(struct table_session *s, uint32_t i)
+{
+    struct table *t = s->table;
+    struct array *array = shard_array_locked(&t->shards[i]);
+    uint32_t needed = array->items_count + array->pending + 1;
+    if (needed <= array->items_max)
+        return true;
+    uint32_t more = array->items_max / GROWTH_DIVISOR + 1;
+    uint32_t wanted = needed > array->items_max + more ? needed : array->items_max + more;
+    struct array *grown = array_rebuild(t, array, wanted);
+    if (grown == NULL)
+        return array->items_max > 0 && needed <= array->buckets_count * BUCKET_SLOTS;
+    grown->pending = array->pending;
+    shard_change_begin_locked(s, i);
+    shard_set_array_locked(s, i, grown, RETIRED_ARRAY);
+    shard_change_end_locked(s, i);
+    return true;
+}
+
+uint64_t shard_find_locked(const struct shard *shard, uint32_t place_index, struct tarn_bytes key,
+                           struct position *ret_position)
+{
+    struct array *array = shard_array_locked(shard);
+    uint64_t slot =
+        array_find(array, place_index, key, &ret_position->bucket, &ret_position->slot);
+    ret_position->array = array;
+    return slot;
+}
+
+static inline void add(_Atomic int64_t *counter, int64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* What an expiry adds to the sum for the mean: not more than 34 years, so that it never wraps. */
+static int64_t expiry_term(const struct table *t, int64_t expire_ms)
+{
+    int64_t left = expire_ms - t->start_ms;
+    return left < (int64_t)1 << 40 ? left : (int64_t)1 << 40;
+}
+
+/* Count an item with this expiry in (sign 1) or out (-1). */
+static void count_expiry(struct table_session *s, struct array *array, int64_t expire_ms, int sign)
+{
+    if (expire_ms == 0)
+        return;
+    struct stripe *stripe = table_stripe(s);
+    add(&stripe->expiring, sign);
+    int64_t term = sign * expiry_term(s->table, expire_ms);
+    add(&stripe->expire_ms_sum, term);
+    array->expire_ms_sum += term;
+    array->expiring_count += (uint32_t)sign;
+}
+
+static inline void note_expiry(struct table_session *s, struct array *array, uint32_t bucket,
+                               int64_t expire_ms)
+{
+    if (expire_ms != 0)
+        array_note_expiry(array, bucket, expire_ms, table_now_ms(s->table));
+}
+
+void shard_insert_locked(struct table_session *s, uint32_t i, uint32_t place_index,
+                         struct item *item)
+{
+    struct shard *shard = &s->table->shards[i];
+    struct array *array = shard_array_locked(shard);
+    struct item_parts parts = item_parts(item);
+    if (__builtin_expect(shard->watches != NULL, 0))
+        watch_notify_locked(shard, parts.key);
+    uint32_t bucket =
+        array_insert(array, place_index, slot_make(place_index, item, parts.expire_ms != 0));
+    note_expiry(s, array, bucket, parts.expire_ms);
+    count_expiry(s, array, parts.expire_ms, 1);
+    add(&table_stripe(s)->items, 1);
+}
+
+void shard_remove_locked(struct table_session *s, uint32_t i, struct position position)
+{
+    struct shard *shard = &s->table->shards[i];
+    struct bucket *bucket = &position.array->buckets[position.bucket];
+    struct item *item =
+        slot_item(atomic_load_explicit(&bucket->slots[position.slot], memory_order_relaxed));
+    struct item_parts parts = item_parts(item);
+    if (__builtin_expect(shard->watches != NULL, 0))
+        watch_notify_locked(shard, parts.key);
+    array_remove(position.array, position.bucket, position.slot);
+    count_expiry(s, position.array, parts.expire_ms, -1);
+    add(&table_stripe(s)->items, -1);
+    reclaim_add(s, RETIRED_ITEM, item, item_bytes(item));
+}
+
+void shard_remove_expired_locked(struct table_session *s, uint32_t i, struct position position)
+{
+    shard_change_begin_locked(s, i);
+    shard_remove_locked(s, i, position);
+    shard_change_end_locked(s, i);
+    atomic_fetch_add_explicit(&table_stripe(s)->expired, 1, memory_order_relaxed);
+}
+
+void shard_replace_locked(struct table_session *s, uint32_t i, struct position position,
+                          struct item *item)
+{
+    struct shard *shard = &s->table->shards[i];
+    _Atomic uint64_t *slot = &position.array->buckets[position.bucket].slots[position.slot];
+    uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
+    struct item *old = slot_item(word);
+    struct item_parts before = item_parts(old), after = item_parts(item);
+    if (__builtin_expect(shard->watches != NULL, 0))
+        watch_notify_locked(shard, after.key);
+    note_expiry(s, position.array, position.bucket, after.expire_ms);
+    atomic_store_explicit(slot,
+                          (word & ~(SLOT_ADDRESS_MASK | SLOT_EXPIRES)) | (uintptr_t)item |
+                              (after.expire_ms != 0 ? SLOT_EXPIRES : 0),
+                          memory_order_release);
+    count_expiry(s, position.array, before.expire_ms, -1);
+    count_expiry(s, position.array, after.expire_ms, 1);
+    reclaim_add(s, RETIRED_ITEM, old, item_bytes(old));
+}
+
+void shard_set_expiry_locked(struct table_session *s, uint32_t i, struct position position,
+                             int64_t before_ms, int64_t expire_ms)
+{
+    struct shard *shard = &s->table->shards[i];
+    _Atomic uint64_t *slot = &position.array->buckets[position.bucket].slots[position.slot];
+    uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
+    if (__builtin_expect(shard->watches != NULL, 0))
+        watch_notify_locked(shard, item_parts(slot_item(word)).key);
+    note_expiry(s, position.array, position.bucket, expire_ms);
+    atomic_store_explicit(slot, (word & ~SLOT_EXPIRES) | (expire_ms != 0 ? SLOT_EXPIRES : 0),
+                          memory_order_release);
+    count_expiry(s, position.array, before_ms, -1);
+    count_expiry(s, position.array, expire_ms, 1);
+}

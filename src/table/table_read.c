@@ -1,0 +1,183 @@
+/* Reading the table, without locks.
+ *
+ * How: a batch is approached in steps, each for all its keys, so that their memory accesses
+ * overlap: hash and shard; array; bucket; item. Only then is each key looked up, in order, from its
+ * shard on: what was seen on approach is not used. Several keys at one moment: look up between two
+ * readings of the shards' versions; if a version was odd or has changed, again, and at last with
+ * the shards locked.
+ *
+ * Invariants
+ * 1. A shard's array is loaded anew for each look-up, after the one before: so the look-ups of a
+ *    session happen in their order.
+ * 2. A view of a large item's value is given away only frozen.
+ * Failure modes: none; a missing key is an answer. */
+#include "table/shard.h"
+
+#define BATCH       64
+#define TRIES_MAX   4
+#define LINE_OFFSET (CACHE_LINE_BYTES - 1)
+
+/* --- one key --- */
+
+/* The array that readers are to use now; waits while a change of several keys is half-way. */
+static inline const struct array *array_for_reading(const struct table_session *s, uint32_t i)
+{
+    struct shard *shard = &s->table->shards[i];
+    uintptr_t array = atomic_load_explicit(&shard->array, memory_order_acquire);
+    while (__builtin_expect((array & SHARD_BUSY) != 0 && !s->locked, 0)) {
+        pthread_mutex_lock(&shard->lock);
+        pthread_mutex_unlock(&shard->lock);
+        array = atomic_load_explicit(&shard->array, memory_order_acquire);
+    }
+    return (const struct array *)(array & ~(uintptr_t)SHARD_BUSY);
+}
+
+/* The present, unexpired item of a key taken apart, ready to be given away. */
+static inline bool look_up(const struct table_session *s, struct place place, struct tarn_bytes key,
+                           bool marks, int64_t *now_ms, struct item_parts *ret_parts)
+{
+    uint32_t bucket;
+    unsigned i;
+    uint64_t slot =
+        array_find(array_for_reading(s, place.shard), place.index, key, &bucket, &i);
+    if (slot == 0)
+        return false;
+    const struct item *item = slot_item(slot);
+    item_freeze(item);
+    *ret_parts = item_parts(item);
+    if (table_expired(s->table, ret_parts->expire_ms, now_ms))
+        return false;
+    if (marks)
+        item_visit(item);
+    return true;
+}
+
+int table_get(struct table_session *s, struct tarn_bytes key, struct tarn_record *ret_record)
+{
+    struct item_parts parts;
+    int64_t now_ms = 0;
+    if (!look_up(s, table_place(s->table, key), key, session_marks(s), &now_ms, &parts))
+        return TARN_NOTFOUND;
+    *ret_record = (struct tarn_record){key, parts.value, parts.expire_ms};
+    return TARN_OK;
+}
+
+/* --- batches --- */
+
+/* Fetch what look-ups of these keys will touch. count <= BATCH. */
+static void approach(const struct table_session *s, const struct tarn_bytes *keys, size_t count,
+                     struct place *ret_places)
+{
+    const struct table *t = s->table;
+    const struct array *arrays[BATCH];
+    const struct bucket *buckets[BATCH];
+    for (size_t i = 0; i < count; i++) {
+        ret_places[i] = table_place(t, keys[i]);
+        prefetch_line(&t->shards[ret_places[i].shard]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        arrays[i] = shard_array_locked(&t->shards[ret_places[i].shard]);
+        prefetch_line(arrays[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        buckets[i] = &arrays[i]->buckets[place_bucket(arrays[i], ret_places[i].index)];
+        prefetch_line(buckets[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint64_t tags = atomic_load_explicit(&buckets[i]->tags, memory_order_acquire);
+        unsigned match = tags_match(tags, place_tag(ret_places[i].index));
+        if (match == 0)
+            continue;
+        uint64_t slot = atomic_load_explicit(&buckets[i]->slots[__builtin_ctz(match)],
+                                             memory_order_relaxed);
+        const char *item = (const char *)slot_item(slot);
+        prefetch_line(item);
+        prefetch_line(item + LINE_OFFSET);
+    }
+}
+
+void table_prefetch(struct table_session *s, const struct tarn_bytes *keys, size_t count)
+{
+    struct place places[BATCH];
+    for (size_t i = 0; i < count; i += BATCH)
+        approach(s, keys + i, count - i < BATCH ? count - i : BATCH, places);
+}
+
+size_t table_get_many(struct table_session *s, const struct tarn_bytes *keys, size_t count,
+                      struct tarn_bytes *ret_values)
+{
+    struct place places[BATCH];
+    struct item_parts parts;
+    bool marks = session_marks(s);
+    size_t found = 0;
+    for (size_t from = 0; from < count; from += BATCH) {
+        size_t size = count - from < BATCH ? count - from : BATCH;
+        int64_t now_ms = 0;
+        approach(s, keys + from, size, places);
+        for (size_t i = 0; i < size; i++) {
+            if (look_up(s, places[i], keys[from + i], marks, &now_ms, &parts)) {
+                ret_values[from + i] = parts.value;
+                found++;
+            } else {
+                ret_values[from + i] = (struct tarn_bytes){NULL, 0};
+            }
+        }
+    }
+    return found;
+}
+
+/* --- several keys at one moment --- */
+
+/* Note the shards of the keys in the session's bit map, and their versions as they are before the
+ * first look-up. False: a change is being made in one. */
+static bool note_versions(struct table_session *s, const struct tarn_bytes *keys, size_t count)
+{
+    struct table *t = s->table;
+    memset(s->locked_shards, 0, sizeof s->locked_shards);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t shard = table_place(t, keys[i]).shard;
+        uint64_t *word = &s->locked_shards[shard / 64], bit = 1ull << shard % 64;
+        if (*word & bit)
+            continue;
+        *word |= bit;
+        s->versions[shard] =
+            atomic_load_explicit(&t->shards[shard].version, memory_order_acquire);
+        if (s->versions[shard] & 1)
+            return false;
+    }
+    return true;
+}
+
+static bool versions_unchanged(const struct table_session *s)
+{
+    for (uint32_t word = 0; word < TABLE_SHARDS / 64; word++)
+        for (uint64_t bits = s->locked_shards[word]; bits != 0; bits &= bits - 1) {
+            uint32_t shard = word * 64 + (uint32_t)__builtin_ctzll(bits);
+            uint64_t version =
+                atomic_load_explicit(&s->table->shards[shard].version, memory_order_acquire);
+            if (version != s->versions[shard])
+                return false;
+        }
+    return true;
+}
+
+size_t table_get_together(struct table_session *s, const struct tarn_bytes *keys, size_t count,
+                          struct tarn_bytes *ret_values)
+{
+    if (s->locked || count == 1)
+        return table_get_many(s, keys, count, ret_values);
+    for (int i = 0; i < TRIES_MAX; i++) {
+        if (!note_versions(s, keys, count))
+            continue;
+        size_t found = table_get_many(s, keys, count, ret_values);
+        if (versions_unchanged(s))
+            return found;
+    }
+    session_note_shards(s, keys, count);
+    shards_lock(s);
+    s->locked = true; /* look-ups need not wait for anybody */
+    size_t found = table_get_many(s, keys, count, ret_values);
+    s->locked = false;
+    shards_unlock(s);
+    return found;
+}
