@@ -1,10 +1,11 @@
-/* The store: joins its parts behind tarn.h. Today the one part is a pack, the present version of
- * an immutable data file.
+/* The store: joins its parts behind tarn.h. Either a pack, the present version of an immutable data
+ * file, or a table, which is writable.
  *
- * Invariants: (1) `current` points to a pack on which the store holds one reference. (2) A pack
- * taken out of `current` loses that reference only after a grace period, so a session that read
- * the pointer may use the pack until it is quiescent. (3) Whoever needs it longer holds a
- * reference of its own (a pin). (4) `options` and its strings are the store's own copies.
+ * Invariants: (0) Exactly one of `current` and `table` is set. (1) `current` points to a pack on
+ * which the store holds one reference. (2) A pack taken out of `current` loses that reference only
+ * after a grace period, so a session that read the pointer may use the pack until it is quiescent.
+ * (3) Whoever needs it longer holds a reference of its own (a pin). (4) `options` and its strings
+ * are the store's own copies.
  *
  * Lock order: reload_lock is the only lock. */
 #include "store/store.h"
@@ -17,11 +18,13 @@
 #include "core/assert.h"
 #include "core/qsbr.h"
 #include "pack/pack.h"
+#include "table/table.h"
 
 struct tarn {
     const struct os *os;
     struct tarn_options options;
     char *path, *index_path; /* copies that options points to */
+    struct table *table;     /* NULL: a pack is served */
     _Atomic(struct pack *) current;
     _Atomic uint64_t generation;
     pthread_mutex_t
@@ -30,21 +33,22 @@ struct tarn {
 
 struct tarn_session {
     struct tarn *store;
-    struct pack *seen; /* version used since the last quiescent state, NULL: none yet */
+    struct table_session *table; /* NULL: a pack is served */
+    struct pack *seen;           /* version used since the last quiescent state, NULL: none yet */
+    bool viewing;                /* there may be views: `seen` is set, or the table was used */
     bool online;
 };
 
 /* Reclamation knows threads, not sessions, so a thread with several sessions is quiescent only
  * when none of them has anything in view, and offline only when all are. */
 static __thread struct {
-    unsigned online; /* sessions that are */
-    unsigned seeing; /* sessions whose `seen` is set */
+    unsigned online;  /* sessions that are */
+    unsigned viewing; /* sessions that may have views */
 } thread_sessions;
 
-/* A pin is a reference to a pack; the type is only a name for callers. */
-struct tarn_pin {
-    struct pack pack;
-};
+/* A pin is a reference to a pack or, with this bit set in its address, to a large item of a table;
+ * the type is only a name for callers. */
+#define PIN_ITEM 1u
 
 static int check_options(const struct tarn_options *options, struct tarn_error *error)
 {
@@ -67,9 +71,31 @@ static int copy_options(struct tarn *store, const struct tarn_options *options)
                                                                               : TARN_OK;
 }
 
+/* A writable store in memory. */
+static int open_table(const struct os *os, const struct tarn_options *options,
+                      struct tarn **ret_store, struct tarn_error *error)
+{
+    if ((unsigned)options->eviction > TARN_EVICT_EXPIRING_SOONEST)
+        return error_set(error, TARN_INVALID, "no such policy for eviction: %d",
+                         (int)options->eviction);
+    struct tarn *store = calloc(1, sizeof *store);
+    if (store == NULL)
+        return error_set(error, TARN_NOMEM, "out of memory for a store");
+    store->os = os;
+    pthread_mutex_init(&store->reload_lock, NULL);
+    int status = table_open(os, options->memory_bytes_max, options->eviction, &store->table, error);
+    if (status != TARN_OK)
+        tarn_close(store);
+    else
+        *ret_store = store;
+    return status;
+}
+
 int store_open(const struct os *os, const struct tarn_options *options, struct tarn **ret_store,
                struct tarn_error *error)
 {
+    if (options != NULL && options->path == NULL)
+        return open_table(os, options, ret_store, error);
     int status = check_options(options, error);
     if (status != TARN_OK)
         return status;
@@ -108,6 +134,7 @@ void tarn_close(struct tarn *store)
 {
     if (store == NULL)
         return;
+    table_close(store->table);
     pack_unref(atomic_load(&store->current));
     pthread_mutex_destroy(&store->reload_lock);
     free(store->path);
@@ -117,6 +144,8 @@ void tarn_close(struct tarn *store)
 
 int tarn_reload(struct tarn *store, struct tarn_error *error)
 {
+    if (store->table != NULL)
+        return error_set(error, TARN_INVALID, "a store in memory has no data file to load anew");
     if (pthread_mutex_trylock(&store->reload_lock) != 0)
         return error_set(error, TARN_BUSY, "%s: a reload is under way already", store->path);
     struct pack *pack;
@@ -133,6 +162,11 @@ int tarn_reload(struct tarn *store, struct tarn_error *error)
 
 void tarn_stats_get(struct tarn *store, struct tarn_stats *ret_stats)
 {
+    if (store->table != NULL) {
+        table_stats_get(store->table, ret_stats);
+        ret_stats->memory_bytes += sizeof *store;
+        return;
+    }
     /* Any thread, with or without a session: register it for the moment. */
     qsbr_register();
     if (thread_sessions.online == 0)
@@ -161,9 +195,20 @@ void tarn_stats_get(struct tarn *store, struct tarn_stats *ret_stats)
 
 static void look_away(struct tarn_session *session)
 {
-    if (session->seen != NULL) {
+    if (session->viewing) {
+        session->viewing = false;
         session->seen = NULL;
-        thread_sessions.seeing--;
+        thread_sessions.viewing--;
+        if (session->table != NULL)
+            table_session_quiescent(session->table);
+    }
+}
+
+static inline void look(struct tarn_session *session)
+{
+    if (!session->viewing) {
+        session->viewing = true;
+        thread_sessions.viewing++;
     }
 }
 
@@ -182,7 +227,7 @@ static void go_offline(struct tarn_session *session)
     session->online = false;
     if (--thread_sessions.online == 0)
         qsbr_offline();
-    else if (thread_sessions.seeing == 0)
+    else if (thread_sessions.viewing == 0)
         qsbr_quiescent();
 }
 
@@ -193,6 +238,10 @@ int tarn_session_open(struct tarn *store, struct tarn_session **ret_session,
     if (session == NULL)
         return error_set(error, TARN_NOMEM, "out of memory for a session");
     *session = (struct tarn_session){.store = store};
+    if (store->table != NULL && table_session_open(store->table, &session->table) != TARN_OK) {
+        free(session);
+        return error_set(error, TARN_NOMEM, "out of memory for a session");
+    }
     qsbr_register();
     go_online(session);
     *ret_session = session;
@@ -203,6 +252,8 @@ void tarn_session_close(struct tarn_session *session)
 {
     if (session == NULL)
         return;
+    table_session_close(session->table);
+    session->table = NULL;
     if (session->online)
         go_offline(session);
     qsbr_unregister();
@@ -212,7 +263,7 @@ void tarn_session_close(struct tarn_session *session)
 void tarn_quiescent(struct tarn_session *session)
 {
     look_away(session);
-    if (thread_sessions.seeing == 0)
+    if (thread_sessions.viewing == 0)
         qsbr_quiescent();
 }
 
@@ -231,15 +282,24 @@ void tarn_online(struct tarn_session *session)
 static inline struct pack *session_pack(struct tarn_session *session)
 {
     if (session->seen == NULL) {
+        look(session);
         session->seen = atomic_load_explicit(&session->store->current, memory_order_acquire);
-        thread_sessions.seeing++;
     }
     return session->seen;
 }
 
+/* The session's table if it has one, else NULL: then session_pack() is to be asked. */
+static inline struct table_session *session_table(struct tarn_session *session)
+{
+    if (session->table != NULL)
+        look(session);
+    return session->table;
+}
+
 struct tarn_pin *tarn_pin(struct tarn_session *session, struct tarn_bytes value)
 {
-    (void)value;
+    if (session->table != NULL)
+        return (struct tarn_pin *)((uintptr_t)table_pin(value) | PIN_ITEM);
     struct pack *pack = session_pack(session);
     pack_ref(pack);
     return (struct tarn_pin *)pack;
@@ -247,29 +307,235 @@ struct tarn_pin *tarn_pin(struct tarn_session *session, struct tarn_bytes value)
 
 void tarn_unpin(struct tarn_pin *pin)
 {
-    pack_unref((struct pack *)pin);
+    uintptr_t address = (uintptr_t)pin;
+    if (address & PIN_ITEM)
+        table_unpin((struct item_large *)(address - PIN_ITEM));
+    else
+        pack_unref((struct pack *)address);
+}
+
+/* --- reading --- */
+
+int tarn_get_record(struct tarn_session *session, struct tarn_bytes key,
+                    struct tarn_record *ret_record)
+{
+    struct table_session *table = session_table(session);
+    if (table != NULL)
+        return table_get(table, key, ret_record);
+    struct tarn_bytes value;
+    int status = pack_get(session_pack(session), key, &value);
+    if (status == TARN_OK)
+        *ret_record = (struct tarn_record){key, value, 0};
+    return status;
 }
 
 int tarn_get(struct tarn_session *session, struct tarn_bytes key, struct tarn_bytes *ret_value)
 {
-    return pack_get(session_pack(session), key, ret_value);
+    struct table_session *table = session_table(session);
+    if (table == NULL)
+        return pack_get(session_pack(session), key, ret_value);
+    struct tarn_record record;
+    int status = table_get(table, key, &record);
+    if (status == TARN_OK)
+        *ret_value = record.value;
+    return status;
 }
 
 size_t tarn_get_many(struct tarn_session *session, const struct tarn_bytes *keys, size_t count,
                      struct tarn_bytes *ret_values)
 {
+    struct table_session *table = session_table(session);
+    if (table != NULL)
+        return table_get_many(table, keys, count, ret_values);
     return pack_get_many(session_pack(session), keys, count, ret_values);
+}
+
+size_t tarn_get_together(struct tarn_session *session, const struct tarn_bytes *keys, size_t count,
+                         struct tarn_bytes *ret_values)
+{
+    struct table_session *table = session_table(session);
+    if (table != NULL)
+        return table_get_together(table, keys, count, ret_values);
+    return pack_get_many(session_pack(session), keys, count, ret_values);
+}
+
+void tarn_prefetch(struct tarn_session *session, const struct tarn_bytes *keys, size_t count)
+{
+    struct table_session *table = session_table(session);
+    if (table != NULL)
+        table_prefetch(table, keys, count);
 }
 
 void tarn_scan(struct tarn_session *session, uint64_t *cursor, size_t count, tarn_visit visit,
                void *context)
 {
-    pack_scan(session_pack(session), cursor, count ? count : 1, visit, context);
+    struct table_session *table = session_table(session);
+    if (table != NULL)
+        table_scan(table, cursor, count ? count : 1, visit, context);
+    else
+        pack_scan(session_pack(session), cursor, count ? count : 1, visit, context);
 }
 
 int tarn_random_key(struct tarn_session *session, uint64_t random, struct tarn_bytes *ret_key)
 {
+    struct table_session *table = session_table(session);
+    if (table != NULL)
+        return table_random_key(table, random, ret_key);
     return pack_random_key(session_pack(session), random, ret_key);
+}
+
+int64_t tarn_now_ms(struct tarn *store)
+{
+    if (store->table != NULL)
+        return table_now_ms(store->table);
+    return store->os->realtime_us(store->os) / 1000;
+}
+
+/* --- writing --- */
+
+int tarn_put(struct tarn_session *session, struct tarn_bytes key, struct tarn_bytes value,
+             int64_t expire_ms)
+{
+    struct table_session *table = session_table(session);
+    struct tarn_record record = {key, value, expire_ms};
+    return table != NULL ? table_put(table, &record) : TARN_READONLY;
+}
+
+int tarn_put_many(struct tarn_session *session, const struct tarn_record *records, size_t count)
+{
+    struct table_session *table = session_table(session);
+    return table != NULL ? table_put_many(table, records, count) : TARN_READONLY;
+}
+
+int tarn_delete(struct tarn_session *session, struct tarn_bytes key)
+{
+    struct table_session *table = session_table(session);
+    return table != NULL ? table_delete(table, key) : TARN_READONLY;
+}
+
+int tarn_update(struct tarn_session *session, struct tarn_bytes key, tarn_change change,
+                void *context)
+{
+    struct table_session *table = session_table(session);
+    return table != NULL ? table_update(table, key, change, context) : TARN_READONLY;
+}
+
+/* What tarn_expire() wants, and whether there was such a key. */
+struct expiry_change {
+    int64_t expire_ms;
+    bool found;
+};
+
+static enum tarn_verdict change_expiry(void *context, struct tarn_update *update)
+{
+    struct expiry_change *change = context;
+    change->found = update->record.value.data != NULL;
+    if (!change->found || update->record.expire_ms == change->expire_ms)
+        return TARN_KEEP;
+    update->record.expire_ms = change->expire_ms;
+    return TARN_EXPIRE;
+}
+
+int tarn_expire(struct tarn_session *session, struct tarn_bytes key, int64_t expire_ms)
+{
+    struct expiry_change change = {expire_ms, false};
+    int status = tarn_update(session, key, change_expiry, &change);
+    return status == TARN_OK && !change.found ? TARN_NOTFOUND : status;
+}
+
+int tarn_flush(struct tarn_session *session)
+{
+    struct table_session *table = session_table(session);
+    return table != NULL ? table_flush(table) : TARN_READONLY;
+}
+
+void tarn_begin(struct tarn_session *session, const struct tarn_bytes *keys, size_t count)
+{
+    struct table_session *table = session_table(session);
+    if (table != NULL)
+        table_begin(table, keys, count);
+}
+
+void tarn_end(struct tarn_session *session)
+{
+    struct table_session *table = session_table(session);
+    if (table != NULL)
+        table_end(table);
+}
+
+/* A watch of a key of a table, or of the version of a pack. */
+struct tarn_watch {
+    struct table_watch *table; /* NULL: a pack */
+    struct tarn *store;
+    uint64_t generation;
+};
+
+int tarn_watch_open(struct tarn_session *session, struct tarn_bytes key,
+                    struct tarn_watch **ret_watch)
+{
+    struct table_session *table = session_table(session);
+    struct tarn_watch *watch = malloc(sizeof *watch);
+    if (watch == NULL)
+        return TARN_NOMEM;
+    *watch = (struct tarn_watch){.store = session->store,
+                                 .generation = atomic_load(&session->store->generation)};
+    if (table != NULL && table_watch_open(table, key, &watch->table) != TARN_OK) {
+        free(watch);
+        return TARN_NOMEM;
+    }
+    *ret_watch = watch;
+    return TARN_OK;
+}
+
+bool tarn_watch_changed(const struct tarn_watch *watch)
+{
+    if (watch->table != NULL)
+        return table_watch_changed(watch->table);
+    return watch->generation != atomic_load(&watch->store->generation);
+}
+
+void tarn_watch_close(struct tarn_watch *watch)
+{
+    if (watch == NULL)
+        return;
+    table_watch_close(watch->table);
+    free(watch);
+}
+
+/* --- memory and expiry of a table --- */
+
+bool tarn_make_room(struct tarn_session *session)
+{
+    if (session->table == NULL)
+        return false;
+    go_offline(session);
+    bool waited = table_make_room(session->table);
+    go_online(session);
+    return waited;
+}
+
+void tarn_limit(struct tarn *store, uint64_t memory_bytes_max, enum tarn_eviction eviction)
+{
+    if (store->table != NULL)
+        table_limit(store->table, memory_bytes_max, eviction);
+}
+
+void tarn_charge(struct tarn *store, int64_t bytes)
+{
+    if (store->table != NULL)
+        table_charge(store->table, bytes);
+}
+
+void tarn_session_touches(struct tarn_session *session, bool touches)
+{
+    if (session->table != NULL)
+        table_session_touches(session->table, touches);
+}
+
+void tarn_expire_actively(struct tarn *store, bool active)
+{
+    if (store->table != NULL)
+        table_expire_actively(store->table, active);
 }
 
 /* --- indexing and verification --- */

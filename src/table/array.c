@@ -12,12 +12,12 @@
 
 #define ITEMS_MIN BUCKET_SLOTS
 
-struct array shard_empty = {.buckets_count = 1};
+struct array shard_empty = {.buckets_count = 1, .buckets = {{0}}};
 
 struct array *array_new(struct table *t, uint32_t buckets_count)
 {
-    size_t bytes = sizeof(struct array) +
-                   buckets_count * (sizeof(struct bucket) + sizeof(due_time));
+    size_t bytes =
+        sizeof(struct array) + buckets_count * (sizeof(struct bucket) + sizeof(due_time));
     bytes = (bytes + CACHE_LINE_BYTES - 1) / CACHE_LINE_BYTES * CACHE_LINE_BYTES;
     if (!budget_take(&t->budget, bytes))
         return NULL;
@@ -94,8 +94,7 @@ void array_remove(struct array *array, uint32_t b, unsigned i)
 {
     struct bucket *bucket = &array->buckets[b];
     uint64_t tags = load(&bucket->tags);
-    uint32_t home =
-        place_bucket(array, slot_place(load(&bucket->slots[i]), tags_at(tags, i)));
+    uint32_t home = place_bucket(array, slot_place(load(&bucket->slots[i]), tags_at(tags, i)));
     atomic_store_explicit(&bucket->tags, tags & ~(0xffull << 8 * i), memory_order_release);
     atomic_store_explicit(&bucket->slots[i], 0, memory_order_release);
     while (home != b) {

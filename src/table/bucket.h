@@ -73,13 +73,13 @@ struct array {
     uint32_t buckets_count;
     uint32_t items_count, items_max; /* grow when an insert would exceed items_max */
     uint32_t expiring_count;
-    uint64_t scale; /* floor(2^40 * buckets_count / PLACES) */
-    uint64_t bytes; /* of the allocation; 0: static */
-    due_time *due;  /* one a bucket, behind the buckets */
-    uint32_t hand;  /* bucket where eviction goes on */
-    uint32_t pending; /* inserts that the lock holder has announced */
+    uint64_t scale;        /* floor(2^40 * buckets_count / PLACES) */
+    uint64_t bytes;        /* of the allocation; 0: static */
+    due_time *due;         /* one a bucket, behind the buckets */
+    uint32_t hand;         /* bucket where eviction goes on */
+    uint32_t pending;      /* inserts that the lock holder has announced */
     int64_t expire_ms_sum; /* of its expiring items, for the mean */
-    bool has_due;   /* any due != 0, perhaps */
+    bool has_due;          /* any due != 0, perhaps */
     struct bucket buckets[] __attribute__((aligned(64)));
 };
 

@@ -83,8 +83,9 @@ static struct item *large_new(struct item_memory *memory, struct tarn_bytes key,
 }
 
 /* An item but for its value, and where that belongs. */
-static struct item *item_begin(struct item_memory *memory, unsigned arena, struct tarn_bytes key, size_t value_size, size_t room,
-                               int64_t expire_ms, unsigned char **ret_value)
+static struct item *item_begin(struct item_memory *memory, unsigned arena, struct tarn_bytes key,
+                               size_t value_size, size_t room, int64_t expire_ms,
+                               unsigned char **ret_value)
 {
     ASSERT(key.size <= TARN_KEY_BYTES_MAX && value_size <= TARN_VALUE_BYTES_MAX);
     size_t bytes = small_bytes(key, value_size, expire_ms);
@@ -99,12 +100,11 @@ static void copy(unsigned char *to, const void *from, size_t size)
         memcpy(to, from, size);
 }
 
-struct item *item_new(struct item_memory *memory, unsigned arena, struct tarn_bytes key, struct tarn_bytes value, int64_t expire_ms,
-                      size_t room)
+struct item *item_new(struct item_memory *memory, unsigned arena, struct tarn_bytes key,
+                      struct tarn_bytes value, int64_t expire_ms, size_t room)
 {
     unsigned char *p;
-    struct item *item =
-        item_begin(memory, arena, key, value.size, room, expire_ms, &p);
+    struct item *item = item_begin(memory, arena, key, value.size, room, expire_ms, &p);
     if (item != NULL)
         copy(p, value.data, value.size);
     return item;
@@ -125,22 +125,22 @@ static size_t growth_room(size_t old_size, size_t size)
     return size + room > TARN_VALUE_BYTES_MAX ? TARN_VALUE_BYTES_MAX - size : room;
 }
 
-struct item *item_new_patched(struct item_memory *memory, unsigned arena, struct tarn_bytes key, struct tarn_bytes value,
-                              struct tarn_bytes patch, size_t offset, int64_t expire_ms)
+struct item *item_new_patched(struct item_memory *memory, unsigned arena, struct tarn_bytes key,
+                              struct tarn_bytes value, struct tarn_bytes patch, size_t offset,
+                              int64_t expire_ms)
 {
     size_t size = patched_size(value.size, patch, offset);
     size_t kept = value.size < offset ? value.size : offset;
     unsigned char *p;
-    struct item *item = item_begin(memory, arena, key, size, growth_room(value.size, size),
-                                   expire_ms, &p);
+    struct item *item =
+        item_begin(memory, arena, key, size, growth_room(value.size, size), expire_ms, &p);
     if (item == NULL)
         return NULL;
     copy(p, value.data, kept);
     memset(p + kept, 0, offset - kept);
     copy(p + offset, patch.data, patch.size);
     if (offset + patch.size < value.size)
-        copy(p + offset + patch.size,
-             (const unsigned char *)value.data + offset + patch.size,
+        copy(p + offset + patch.size, (const unsigned char *)value.data + offset + patch.size,
              value.size - offset - patch.size);
     return item;
 }
@@ -185,8 +185,7 @@ static void freeze(struct item_large *large)
 {
     if (atomic_load_explicit(&large->state, memory_order_acquire) == ITEM_FROZEN)
         return;
-    uint32_t state =
-        atomic_fetch_or_explicit(&large->state, ITEM_FROZEN, memory_order_acq_rel);
+    uint32_t state = atomic_fetch_or_explicit(&large->state, ITEM_FROZEN, memory_order_acq_rel);
     while (state & ITEM_WRITING) { /* a patch: microseconds */
         sched_yield();
         state = atomic_load_explicit(&large->state, memory_order_acquire);
@@ -213,8 +212,7 @@ struct item_large *item_ref_value(struct tarn_bytes value)
 
 void item_unref(struct item_large *large)
 {
-    if (large == NULL ||
-        atomic_fetch_sub_explicit(&large->refs, 1, memory_order_acq_rel) != 1)
+    if (large == NULL || atomic_fetch_sub_explicit(&large->refs, 1, memory_order_acq_rel) != 1)
         return;
     atomic_fetch_sub_explicit(&large->memory->large_bytes, large->bytes, memory_order_relaxed);
     budget_give(large->memory->budget, large->bytes);

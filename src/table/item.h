@@ -45,13 +45,13 @@ struct item_large {
     _Atomic unsigned char flags; /* first, as in struct item */
     uint16_t key_size;
     _Atomic uint32_t state;
-    _Atomic uint32_t refs; /* the table's, and one a pin; the last one frees */
-    struct item_memory *memory; /* what it is counted in */
+    _Atomic uint32_t refs;       /* the table's, and one a pin; the last one frees */
+    struct item_memory *memory;  /* what it is counted in */
     _Atomic uint64_t value_size; /* changes only while WRITING */
-    uint64_t value_room; /* bytes for the value before the key, >= value_size */
-    _Atomic int64_t expire_ms; /* 0: never */
-    uint64_t bytes;            /* of the allocation */
-    unsigned char data[];      /* value_room bytes, then the key */
+    uint64_t value_room;         /* bytes for the value before the key, >= value_size */
+    _Atomic int64_t expire_ms;   /* 0: never */
+    uint64_t bytes;              /* of the allocation */
+    unsigned char data[];        /* value_room bytes, then the key */
 };
 
 /* An item taken apart; views into it. */

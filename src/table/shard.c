@@ -149,8 +149,7 @@ uint64_t shard_find_locked(const struct shard *shard, uint32_t place_index, stru
                            struct position *ret_position)
 {
     struct array *array = shard_array_locked(shard);
-    uint64_t slot =
-        array_find(array, place_index, key, &ret_position->bucket, &ret_position->slot);
+    uint64_t slot = array_find(array, place_index, key, &ret_position->bucket, &ret_position->slot);
     ret_position->array = array;
     return slot;
 }

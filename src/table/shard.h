@@ -46,9 +46,9 @@ struct table {
     struct item_memory items;
     struct reclaim *reclaim;
     unsigned char secret[HASH_SECRET_BYTES];
-    int64_t start_ms;         /* real time when it was opened, ms since 1970 ... */
-    uint64_t start_ns;        /* ... and the monotonic clock then */
-    _Atomic int eviction;     /* enum tarn_eviction */
+    int64_t start_ms;     /* real time when it was opened, ms since 1970 ... */
+    uint64_t start_ns;    /* ... and the monotonic clock then */
+    _Atomic int eviction; /* enum tarn_eviction */
     _Atomic bool expire_actively;
     _Atomic unsigned sessions_opened;
     _Atomic uint64_t array_bytes, charged_bytes;
@@ -104,7 +104,8 @@ static inline struct place table_place(const struct table *t, struct tarn_bytes 
 /* Lock a shard for one change, and end that. Inside table_begin() both do nothing. */
 void shard_lock(struct table_session *s, uint32_t shard);
 void shard_unlock(struct table_session *s, uint32_t shard);
-/* Between the two: a change is about to be published, or was. Readers that need one moment retry. */
+/* Between the two: a change is about to be published, or was. Readers that need one moment retry.
+ */
 void shard_change_begin_locked(struct table_session *s, uint32_t shard);
 void shard_change_end_locked(struct table_session *s, uint32_t shard);
 
@@ -174,7 +175,8 @@ void shard_remove_expired_locked(struct table_session *s, uint32_t shard, struct
 void shard_replace_locked(struct table_session *s, uint32_t shard, struct position position,
                           struct item *item);
 
-/* A large item was changed in place from one expiry to another: slot, due time and counts follow. */
+/* A large item was changed in place from one expiry to another: slot, due time and counts follow.
+ */
 void shard_set_expiry_locked(struct table_session *s, uint32_t shard, struct position position,
                              int64_t before_ms, int64_t expire_ms);
 

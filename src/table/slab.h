@@ -14,10 +14,11 @@
 #include "core/budget.h"
 #include "os/os.h"
 
-#define SLAB_BYTES_MAX   8192u
-#define SLAB_PAGE_BYTES  (64u << 10)
-#define SLAB_ARENAS      8u /* a power of two */
-/* The first byte of a slot whose SLAB_FREE bit is set is free; an item's first byte has it clear. */
+#define SLAB_BYTES_MAX  8192u
+#define SLAB_PAGE_BYTES (64u << 10)
+#define SLAB_ARENAS     8u /* a power of two */
+/* The first byte of a slot whose SLAB_FREE bit is set is free; an item's first byte has it clear.
+ */
 #define SLAB_FREE 0x80u
 
 struct slab;
@@ -31,7 +32,8 @@ void slab_close(struct slab *slab); /* with everything in it; NULL is allowed */
  * cleared first byte; NULL: no free slot of its class, and no page within the budget. */
 void *slab_alloc(struct slab *slab, unsigned arena, size_t size);
 
-/* Free `count` slots, of any class and arena (those of one page next to each other are cheapest). */
+/* Free `count` slots, of any class and arena (those of one page next to each other are cheapest).
+ */
 void slab_free(struct slab *slab, void *const *slots, size_t count);
 
 /* The bytes that a slot for `size` takes. */

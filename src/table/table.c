@@ -52,8 +52,7 @@ static void drop_items(struct table *t, struct array *array)
 {
     for (uint32_t b = 0; b < array->buckets_count; b++)
         for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
-            uint64_t slot =
-                atomic_load_explicit(&array->buckets[b].slots[i], memory_order_relaxed);
+            uint64_t slot = atomic_load_explicit(&array->buckets[b].slots[i], memory_order_relaxed);
             struct item *item = slot_item(slot);
             if (item != NULL && item_is_large(item))
                 item_free_many(&t->items, &item, 1);
@@ -194,8 +193,8 @@ void table_stats_get(struct table *t, struct tarn_stats *ret_stats)
         .memory_bytes = budget_used(&t->budget),
         .memory_bytes_max = budget_limit(&t->budget),
         .eviction = (enum tarn_eviction)atomic_load_explicit(&t->eviction, memory_order_relaxed),
-        .item_bytes = slab.used_bytes +
-                      atomic_load_explicit(&t->items.large_bytes, memory_order_relaxed),
+        .item_bytes =
+            slab.used_bytes + atomic_load_explicit(&t->items.large_bytes, memory_order_relaxed),
         .table_bytes = atomic_load_explicit(&t->array_bytes, memory_order_relaxed) + sizeof *t,
         .free_bytes = slab.page_bytes > slab.used_bytes ? slab.page_bytes - slab.used_bytes : 0,
         .limbo_bytes = reclaim.limbo_bytes,

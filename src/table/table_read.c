@@ -38,8 +38,7 @@ static inline bool look_up(const struct table_session *s, struct place place, st
 {
     uint32_t bucket;
     unsigned i;
-    uint64_t slot =
-        array_find(array_for_reading(s, place.shard), place.index, key, &bucket, &i);
+    uint64_t slot = array_find(array_for_reading(s, place.shard), place.index, key, &bucket, &i);
     if (slot == 0)
         return false;
     const struct item *item = slot_item(slot);
@@ -88,8 +87,8 @@ static void approach(const struct table_session *s, const struct tarn_bytes *key
         unsigned match = tags_match(tags, place_tag(ret_places[i].index));
         if (match == 0)
             continue;
-        uint64_t slot = atomic_load_explicit(&buckets[i]->slots[__builtin_ctz(match)],
-                                             memory_order_relaxed);
+        uint64_t slot =
+            atomic_load_explicit(&buckets[i]->slots[__builtin_ctz(match)], memory_order_relaxed);
         const char *item = (const char *)slot_item(slot);
         prefetch_line(item);
         prefetch_line(item + LINE_OFFSET);
@@ -140,8 +139,7 @@ static bool note_versions(struct table_session *s, const struct tarn_bytes *keys
         if (*word & bit)
             continue;
         *word |= bit;
-        s->versions[shard] =
-            atomic_load_explicit(&t->shards[shard].version, memory_order_acquire);
+        s->versions[shard] = atomic_load_explicit(&t->shards[shard].version, memory_order_acquire);
         if (s->versions[shard] & 1)
             return false;
     }

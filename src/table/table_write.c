@@ -34,8 +34,7 @@ static int no_memory(const struct table *t)
 static struct item *make_item(struct table_session *s, const struct tarn_record *record)
 {
     struct table *t = s->table;
-    return item_new(&t->items, s->arena, record->key, record->value, record->expire_ms,
-                    0);
+    return item_new(&t->items, s->arena, record->key, record->value, record->expire_ms, 0);
 }
 
 static void free_item(struct table_session *s, struct item *item)
@@ -111,8 +110,7 @@ int table_delete(struct table_session *s, struct tarn_bytes key)
     if (!reclaim_reserve(s, RETIRED_BY_ONE))
         return TARN_NOMEM;
     shard_lock(s, place.shard);
-    uint64_t slot =
-        shard_find_locked(&s->table->shards[place.shard], place.index, key, &position);
+    uint64_t slot = shard_find_locked(&s->table->shards[place.shard], place.index, key, &position);
     if (slot != 0 && is_past(s->table, item_parts(slot_item(slot)).expire_ms)) {
         shard_remove_expired_locked(s, place.shard, position);
     } else if (slot != 0) {
@@ -331,13 +329,12 @@ static void approach(const struct table *t, const struct put *puts, size_t count
     }
     for (size_t i = 0; i < count; i++) {
         const struct array *array = shard_array_locked(&t->shards[puts[i].place.shard]);
-        const struct bucket *bucket =
-            &array->buckets[place_bucket(array, puts[i].place.index)];
+        const struct bucket *bucket = &array->buckets[place_bucket(array, puts[i].place.index)];
         uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_relaxed);
         unsigned match = tags_match(tags, place_tag(puts[i].place.index));
         if (match != 0)
-            prefetch_line(slot_item(atomic_load_explicit(
-                &bucket->slots[__builtin_ctz(match)], memory_order_relaxed)));
+            prefetch_line(slot_item(
+                atomic_load_explicit(&bucket->slots[__builtin_ctz(match)], memory_order_relaxed)));
     }
 }
 
@@ -372,8 +369,8 @@ static void publish_all_locked(struct table_session *s, const struct tarn_record
     for (size_t i = 0; i < count; i++) {
         struct place place = puts[i].place;
         struct position position;
-        bool there = shard_find_locked(&s->table->shards[place.shard], place.index,
-                                       records[i].key, &position) != 0;
+        bool there = shard_find_locked(&s->table->shards[place.shard], place.index, records[i].key,
+                                       &position) != 0;
         if (puts[i].item == NULL && there)
             shard_remove_locked(s, place.shard, position);
         else if (puts[i].item != NULL && there)
@@ -409,8 +406,9 @@ int table_put_many(struct table_session *s, const struct tarn_record *records, s
         return TARN_OK;
     if (count > ON_STACK)
         puts = malloc(count * sizeof *puts);
-    int status = puts == NULL || !reclaim_reserve(s, 2 * count) ? TARN_NOMEM
-                                                                : make_items(s, records, count, puts);
+    int status = puts == NULL || !reclaim_reserve(s, 2 * count)
+                     ? TARN_NOMEM
+                     : make_items(s, records, count, puts);
     if (status == TARN_OK) {
         status = put_items(s, records, puts, count);
         for (size_t i = 0; i < count && status != TARN_OK; i++)

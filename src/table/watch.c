@@ -24,15 +24,14 @@ void watch_notify_locked(struct shard *shard, struct tarn_bytes key)
             atomic_store_explicit(&w->changed, true, memory_order_release);
 }
 
-/* When the key expires, 0: never or not there. One that has expired is taken out, so that its end is
- * not taken for a change later. */
+/* When the key expires, 0: never or not there. One that has expired is taken out, so that its end
+ * is not taken for a change later. */
 static int64_t expiry_to_come_locked(struct table_session *s, struct place place,
                                      struct tarn_bytes key)
 {
     struct position position;
     int64_t now_ms = 0;
-    uint64_t slot =
-        shard_find_locked(&s->table->shards[place.shard], place.index, key, &position);
+    uint64_t slot = shard_find_locked(&s->table->shards[place.shard], place.index, key, &position);
     if (slot == 0)
         return 0;
     int64_t expire_ms = item_parts(slot_item(slot)).expire_ms;
