@@ -1,4 +1,4 @@
-/* tarn serve: answer questions about a data file over RESP and HTTP. */
+/* tarn serve: a data file, or a writable store in memory, over RESP and HTTP. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,13 +16,12 @@ static void host_of(const char *bind, char *out, size_t out_size)
     snprintf(out, out_size, v6 ? "[%.*s]" : "%.*s", (int)size, bind);
 }
 
-/* One line a fact, for the person who started it; scripts read the log instead. */
-static void print_start(struct server *server, const struct config *config)
+/* What is served, of a data file. */
+static void print_data(struct server *server)
 {
     struct tarn_stats stats;
-    char described[64], a[32], b[32], host[128];
+    char described[64], a[32], b[32];
     tarn_stats_get(server_store(server), &stats);
-    host_of(config->bind, host, sizeof host);
     printf("data    %s: %s, %s\n", server_data_path(server),
            format_describe(&stats.format, described), number_format_size(stats.data_bytes, a));
     printf("keys    %s%s\n", number_format_count(stats.keys, a),
@@ -30,14 +29,37 @@ static void print_start(struct server *server, const struct config *config)
     printf("memory  %s: data and an index of %s (%s)\n", number_format_size(stats.memory_bytes, a),
            number_format_size(stats.index_bytes, b),
            stats.index_built ? "built now" : "read from its file");
+}
+
+/* ... and of a writable store. */
+static void print_memory(const struct config *config)
+{
+    char size[32];
+    printf("data    a writable store in memory, empty; it is gone when the server stops\n");
+    if (config->memory_bytes != 0)
+        printf("memory  at most %s\n", number_format_size(config->memory_bytes, size));
+}
+
+/* One line a fact, for the person who started it; scripts read the log instead. */
+static void print_start(struct server *server, const struct config *config)
+{
+    char host[128];
+    bool writable = server_is_writable(server);
+    if (writable)
+        print_memory(config);
+    else
+        print_data(server);
+    host_of(config->bind, host, sizeof host);
     unsigned port = server_port(server), http_port = server_http_port(server);
     const char *password = *config->password ? " --pass PASSWORD" : "";
     if (port)
-        printf("RESP    %s:%u      try: redis-cli -p %u%s get KEY\n", host, port, port, password);
+        printf("RESP    %s:%u      try: redis-cli -p %u%s %s\n", host, port, port, password,
+               writable ? "set KEY VALUE" : "get KEY");
     if (http_port)
         printf("HTTP    %s:%u      try: curl %shttp://%s:%u/kv/KEY\n", host, http_port,
                *password ? "-H 'Authorization: Bearer PASSWORD' " : "", host, http_port);
-    printf("stop with SIGINT or SIGTERM; SIGHUP loads a new version of the file\n");
+    printf("stop with SIGINT or SIGTERM%s\n",
+           writable ? "" : "; SIGHUP loads a new version of the file");
 }
 
 /* The bar, wiped away when a phase is done, so that log lines stand on lines of their own. */
@@ -52,12 +74,27 @@ static bool show_loading(void *context, const char *phase, uint64_t done, uint64
     return progress_update(progress, phase, done, total);
 }
 
+/* Settings of reading a data file have no meaning without one: say so, a FILE may be forgotten. */
+static int check_no_file(const struct config *config, struct tarn_error *error)
+{
+    static const char *const names[] = {"format",     "separator",    "size-type",
+                                        "big-endian", "on-duplicate", "index"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!options_is_default(options_find(&config_options, bytes_of(names[i])), config))
+            return error_set(error, TARN_INVALID, "--%s is about a data file, and FILE is missing",
+                             names[i]);
+    return TARN_OK;
+}
+
 static int run(struct cli_call *call)
 {
+    const char *path = call->words_count > 0 ? call->words[0] : NULL;
     struct config *config = call->target;
     struct server *server;
     struct tarn_error error;
     int status = config_finish(config, &error);
+    if (status == TARN_OK && path == NULL)
+        status = check_no_file(config, &error);
     if (status != TARN_OK) {
         cli_error(call->command->name, error.text);
         return status == TARN_INVALID ? CLI_USAGE : CLI_FAILED;
@@ -66,8 +103,8 @@ static int run(struct cli_call *call)
     struct progress progress;
     progress_open(&progress, call->os, NULL);
     bool shown = progress.fd >= 0;
-    status = server_open(call->os, config, call->words[0], shown ? show_loading : NULL, &progress,
-                         &server, &error);
+    status = server_open(call->os, config, path, shown ? show_loading : NULL, &progress, &server,
+                         &error);
     progress_close(&progress);
     if (status != TARN_OK)
         return cli_fail(call, NULL, &error);
@@ -86,12 +123,17 @@ static const char *config_path(const void *target)
 
 const struct cli_command cli_command_serve = {
     .name = "serve",
-    .words = "FILE",
-    .summary = "Serve a data file over RESP and HTTP",
+    .words = "[FILE]",
+    .summary = "Serve a data file, or a writable store, over RESP and HTTP",
     .description =
-        "Loads FILE into memory and answers reads of it: over RESP, as Redis's clients speak it, "
-        "and over HTTP. If the index FILE.tarnidx is missing, damaged or belongs to another "
-        "version of the file, it is built first.\n"
+        "With FILE: loads it into memory and answers reads of it: over RESP, as Redis's clients "
+        "speak it, and over HTTP. If the index FILE.tarnidx is missing, damaged or belongs to "
+        "another version of the file, it is built first.\n"
+        "\n"
+        "Without FILE: serves a writable store in memory, empty at the start; what is in it is "
+        "gone when the server stops. --memory caps all the server's memory, and "
+        "--max-memory-policy says what happens when the store has filled it; of the policies' "
+        "names in Redis, those of LRU and LFU stand for sieve.\n"
         "\n"
         "The log goes to standard error, one line an event. SIGTERM and SIGINT finish the replies "
         "under way and exit with status 0; SIGHUP, or the command RELOAD, loads a new version of "
@@ -99,12 +141,14 @@ const struct cli_command cli_command_serve = {
         "\n"
         "Every option can also stand in the file named by --config, one \"name value\" a line; "
         "options on the command line win.",
-    .examples = "tarn serve sample.txt\tRESP on 127.0.0.1:6379, HTTP on 127.0.0.1:8379\n"
+    .examples = "tarn serve\ta writable store\n"
+                "tarn serve --memory 2G --max-memory-policy allkeys-sieve\ta cache\n"
+                "tarn serve sample.txt\tRESP on 127.0.0.1:6379, HTTP on 127.0.0.1:8379\n"
                 "tarn serve --bind 0.0.0.0 --password-file secret sample.txt\tfor other machines\n"
                 "tarn serve --memory 8G --threads 4 big.bin\trefuse to use more than 8 GiB\n",
     .options = &config_options,
     .target_bytes = sizeof(struct config),
-    .words_min = 1,
+    .words_min = 0,
     .words_max = 1,
     .config_path = config_path,
     .run = run,

@@ -219,14 +219,25 @@ static int set_text(const struct option *row, char **field, struct tarn_bytes va
     return TARN_OK;
 }
 
+/* The index of the word that `value` is, or is an alias of; -1 if it is none. */
+static int find_word(const struct option *row, struct tarn_bytes value)
+{
+    for (int i = 0; row->words[i]; i++)
+        if (bytes_equal_nocase(value, row->words[i]))
+            return i;
+    for (const struct option_alias *a = row->aliases; a && a->word; a++)
+        if (bytes_equal_nocase(value, a->word))
+            return a->index;
+    return -1;
+}
+
 static int set_word(const struct option *row, int *field, struct tarn_bytes value,
                     struct tarn_error *error)
 {
-    for (int i = 0; row->words[i]; i++) {
-        if (bytes_equal_nocase(value, row->words[i])) {
-            *field = i;
-            return TARN_OK;
-        }
+    int index = find_word(row, value);
+    if (index >= 0) {
+        *field = index;
+        return TARN_OK;
     }
     struct buffer words;
     buffer_init(&words, 256);

@@ -26,6 +26,12 @@ struct option_range {
     uint64_t low, high;
 };
 
+/* Another word that is taken for words[index]. */
+struct option_alias {
+    const char *word;
+    int index;
+};
+
 enum {
     OPTION_LIVE = 1,      /* may be changed while running (CONFIG SET) */
     OPTION_HIDDEN = 2,    /* known to CONFIG GET only (names other servers use); not in --help */
@@ -42,6 +48,7 @@ struct option {
     uint64_t min, max;         /* UINT, SIZE, COUNT, TIME, RANGE; max 0: no bound */
     double real_min, real_max; /* REAL; >= 0; real_max 0: no bound */
     const char *const *words;  /* WORD: NULL-terminated */
+    const struct option_alias *aliases; /* WORD: not shown; ends with word NULL. May be NULL */
     unsigned flags;
 };
 

@@ -12,8 +12,12 @@
 static const struct config_alias {
     const char *name, *row_name;
 } aliases[] = {
-    {"maxmemory", "memory"},   {"maxclients", "max-connections"},       {"requirepass", "password"},
-    {"loglevel", "log-level"}, {"proto-max-bulk-len", "request-limit"},
+    {"client-query-buffer-limit", "request-limit"},
+    {"loglevel", "log-level"},
+    {"maxclients", "max-connections"},
+    {"maxmemory", "memory"},
+    {"maxmemory-policy", "max-memory-policy"},
+    {"requirepass", "password"},
 };
 
 /* Settings of Redis that tools look at and that have one value here. */
@@ -24,8 +28,8 @@ static const struct config_constant {
     {"cluster-enabled", "no"},
     {"databases", "1"},
     {"latency-monitor-threshold", "0"},
-    {"maxmemory-policy", "noeviction"},
     {"notify-keyspace-events", ""},
+    {"proto-max-bulk-len", "536870912"},
     {"save", ""},
 };
 

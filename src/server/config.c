@@ -19,10 +19,26 @@
 
 enum {
     PASSWORD_FILE_BYTES_MAX = 64 << 10,
-    ADDRESS_BYTES_MAX = 63, /* of one numeric address */
+    ADDRESS_BYTES_MAX = 63,       /* of one numeric address */
+    BUFFERS_SHARE = 16,           /* 1/16 of the memory cap is kept for buffers, */
+    BUFFERS_BYTES_MAX = 64 << 20, /* but no more than this */
 };
 
 static const char *const duplicates_words[] = {"last", "first", "error", NULL};
+static const char *const eviction_words[] = {
+    [TARN_EVICT_NOTHING] = "noeviction",
+    [TARN_EVICT_ALL_SIEVE] = "allkeys-sieve",
+    [TARN_EVICT_ALL_RANDOM] = "allkeys-random",
+    [TARN_EVICT_EXPIRING_SIEVE] = "volatile-sieve",
+    [TARN_EVICT_EXPIRING_SOONEST] = "volatile-ttl",
+    NULL,
+};
+/* Redis's names. */
+static const struct option_alias eviction_aliases[] = {
+    {"allkeys-lru", TARN_EVICT_ALL_SIEVE},          {"allkeys-lfu", TARN_EVICT_ALL_SIEVE},
+    {"volatile-lru", TARN_EVICT_EXPIRING_SIEVE},    {"volatile-lfu", TARN_EVICT_EXPIRING_SIEVE},
+    {"volatile-random", TARN_EVICT_EXPIRING_SIEVE}, {NULL, 0},
+};
 
 #define FIELD(name) offsetof(struct config, name)
 
@@ -38,8 +54,12 @@ static const struct option rows[] = {
     {"threads", OPTION_UINT, FIELD(threads), "0", "N",
      "Threads that serve, and that index and load; 0 is one per core", 0, 1024},
     {"memory", OPTION_SIZE, FIELD(memory_bytes), "0", "SIZE",
-     "Most memory for data, index and buffers together; during a reload each of the two "
-     "versions may take this much; 0 is no cap"},
+     "Most memory for everything together; of a data file, during a reload each of the two "
+     "versions may take this much; 0 is no cap", .flags = OPTION_LIVE},
+    {"max-memory-policy", OPTION_WORD, FIELD(eviction), "noeviction", "POLICY",
+     "What a writable store does when memory is full: refuse writes, or evict keys not used of "
+     "late, at random, or about to expire, of all keys or of those with an expiry",
+     .words = eviction_words, .aliases = eviction_aliases, .flags = OPTION_LIVE},
     {"password", OPTION_SECRET, FIELD(password), NULL, "TEXT",
      "Password that clients must give; a flag can be seen by other users, a file cannot",
      .flags = OPTION_LIVE},
@@ -58,7 +78,7 @@ static const struct option rows[] = {
     {"output-limit", OPTION_SIZE, FIELD(output_bytes_max), "1G", "SIZE",
      "Most reply bytes waiting for one client; over it the client is closed", 64 << 10,
      .flags = OPTION_LIVE},
-    {"request-limit", OPTION_SIZE, FIELD(request_bytes_max), "64M", "SIZE",
+    {"request-limit", OPTION_SIZE, FIELD(request_bytes_max), "1G", "SIZE",
      "Most bytes of one request", 128 << 10, .flags = OPTION_LIVE},
     {"slowlog-log-slower-than", OPTION_UINT, FIELD(slowlog_us), "10000", "US",
      "Keep commands that take this many microseconds or more in the slow log",
@@ -208,13 +228,20 @@ int config_check_format(const struct config *config, struct tarn_error *error)
     return format_from_flags(&flags, &format, error);
 }
 
+uint64_t config_store_memory(const struct config *config)
+{
+    uint64_t buffers = config->memory_bytes / BUFFERS_SHARE;
+    return config->memory_bytes - (buffers < BUFFERS_BYTES_MAX ? buffers : BUFFERS_BYTES_MAX);
+}
+
 struct tarn_options config_store_options(const struct config *config, const char *path)
 {
     struct tarn_options options = {
         .path = path,
         .index_path = config->index_path[0] != 0 ? config->index_path : NULL,
         .duplicates = (enum tarn_duplicates)config->on_duplicate,
-        .memory_bytes_max = config->memory_bytes,
+        .memory_bytes_max = path != NULL ? config->memory_bytes : config_store_memory(config),
+        .eviction = (enum tarn_eviction)config->eviction,
         .threads = (unsigned)config->threads,
     };
     struct format_flags flags = format_flags_of(config);

@@ -11,6 +11,7 @@ struct config {
     uint64_t http_port;         /* 0 = off */
     uint64_t threads;           /* workers; 0 = one per core */
     uint64_t memory_bytes;      /* cap on data, index and buffers; 0 = no cap */
+    int eviction;               /* enum tarn_eviction */
     char *password;             /* "" = none */
     char *password_file;        /* read at start by config_finish(); first line */
     int log_level;              /* enum log_level */
@@ -41,7 +42,11 @@ TARN_MUST int config_finish(struct config *config, struct tarn_error *error);
 TARN_MUST int config_check_format(const struct config *config, struct tarn_error *error);
 TARN_MUST int config_check_password(const struct config *config, struct tarn_error *error);
 
-/* The data-file part as store options; views into config. */
+/* The store's part as store options; views into config. path NULL: a writable store. */
 struct tarn_options config_store_options(const struct config *config, const char *path);
+
+/* How much of the memory cap a writable store may fill: the rest is kept for buffers, so that a
+ * full store can still be asked. 0 if there is no cap. */
+uint64_t config_store_memory(const struct config *config);
 
 #endif

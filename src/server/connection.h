@@ -9,7 +9,7 @@
 
 #include "server/state.h"
 
-#define REFERENCE_BYTES_MIN   (16u << 10)  /* values from here on are sent without copying */
+#define REFERENCE_BYTES_MIN (16u << 10) /* values from here on are sent without copying */
 _Static_assert(REFERENCE_BYTES_MIN >= TARN_PIN_BYTES_MIN, "they are pinned");
 #define OUTPUT_FLUSH_BYTES    (64u << 10)  /* send in the middle of a turn when this has piled up */
 #define OUTPUT_PAUSE_BYTES    (1u << 20)   /* unsent: wait for the client to read before going on */

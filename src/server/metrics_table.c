@@ -100,7 +100,7 @@ const struct metrics_row metrics_rows[] = {
     COUNT("maxmemory", memory_max, "tarn_memory_max_bytes",
           "Cap on data, index and buffers; 0 is none"),
     SHOWN("maxmemory_human", KIND_BYTES, memory_max),
-    FIXED("maxmemory_policy", "noeviction"),
+    SHOWN("maxmemory_policy", KIND_ARRAY, policy),
     SHOWN("mem_fragmentation_ratio", KIND_RATIO, memory_ratio),
     FIXED("mem_allocator", "libc"),
     FIXED("active_defrag_running", "0"),
@@ -186,6 +186,7 @@ const struct metrics_row metrics_rows[] = {
     FIXED("cluster_enabled", "0"),
 #undef S
 #define S SECTION_TARN
+    COUNT("tarn_writable", writable, "tarn_writable", "1 for a writable store, 0 for a data file"),
     SHOWN("tarn_data_file", KIND_TEXT, data_path),
     SHOWN("tarn_data_format", KIND_ARRAY, format),
     COUNT("tarn_data_bytes", store.data_bytes, "tarn_data_bytes", "Bytes of the data file"),
@@ -205,6 +206,12 @@ const struct metrics_row metrics_rows[] = {
 };
 const size_t metrics_rows_count = sizeof metrics_rows / sizeof metrics_rows[0];
 
+static void take_policy(const struct config *config, struct metrics_sample *s)
+{
+    const struct option *row = options_find(&config_options, bytes_of("max-memory-policy"));
+    snprintf(s->policy, sizeof s->policy, "%s", row->words[config->eviction]);
+}
+
 static void take_config(struct server *server, struct metrics_sample *s)
 {
     const struct config *config = server_config(server);
@@ -212,6 +219,7 @@ static void take_config(struct server *server, struct metrics_sample *s)
     server_config_lock(server);
     s->max_clients = config->max_connections;
     s->memory_max = config->memory_bytes;
+    take_policy(config, s);
     s->config_file = config->config_file != NULL ? config->config_file : ""; /* never changes */
     server_config_unlock(server);
 }
@@ -254,7 +262,8 @@ void metrics_sample_take(struct server *server, struct metrics_sample *ret_sampl
     s->http_port = server_http_port(server);
     s->threads = server_thread_count(server);
     s->run_id = server_run_id(server);
-    s->data_path = server_data_path(server);
+    s->writable = server_is_writable(server);
+    s->data_path = s->writable ? "" : server_data_path(server);
     s->uptime_seconds = server_uptime_seconds(server);
     s->uptime_days = s->uptime_seconds / 86400;
     s->server_time_us = (uint64_t)os->realtime_us(os);
@@ -267,5 +276,7 @@ void metrics_sample_take(struct server *server, struct metrics_sample *ret_sampl
         s->memory_peak_percent = 100.0 * (double)s->memory_used / (double)s->memory_peak;
     s->load_seconds = (double)s->store.load_us / 1e6;
     s->index_built = s->store.index_built;
-    snprintf(s->format, sizeof s->format, "%s", format_describe(&s->store.format, (char[64]){0}));
+    if (!s->writable)
+        snprintf(s->format, sizeof s->format, "%s",
+                 format_describe(&s->store.format, (char[64]){0}));
 }

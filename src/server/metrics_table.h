@@ -41,9 +41,9 @@ struct metrics_sample {
     uint64_t memory_total, ops_per_second, start_unix_seconds;
     double cpu_system_seconds, cpu_user_seconds, memory_ratio, memory_peak_percent;
     double load_seconds;
-    uint64_t index_built;
+    uint64_t index_built, writable;
     const char *run_id, *data_path, *config_file, *version, *redis_version;
-    char os_name[256], executable[512], format[64];
+    char os_name[256], executable[512], format[64], policy[32];
 };
 
 enum metrics_kind {

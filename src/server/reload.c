@@ -62,6 +62,9 @@ int server_reload_start(struct server *server,
                         void *context, struct tarn_error *error)
 {
     int status = TARN_OK;
+    if (server_is_writable(server))
+        return error_set(error, TARN_INVALID,
+                         "there is no data file to reload: this is a writable store in memory");
     struct reload *reload = malloc(sizeof *reload);
     if (reload == NULL)
         return error_set(error, TARN_NOMEM, "out of memory for a reload");

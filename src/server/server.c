@@ -135,6 +135,11 @@ static int open_store(struct server *server, tarn_progress progress, void *progr
     struct tarn_stats stats;
     tarn_stats_get(server->store, &stats);
     atomic_store(&server->store_bytes, stats.memory_bytes);
+    if (server_is_writable(server)) {
+        log_event(LOG_INFO, "store", "opened", "kind=writable memory=%llu",
+                  (unsigned long long)server->config->memory_bytes);
+        return TARN_OK;
+    }
     log_event(LOG_INFO, "store", "loaded",
               "path=%s keys=%llu data_bytes=%llu index_bytes=%llu index=%s load_us=%llu",
               server->data_path, (unsigned long long)stats.keys,
@@ -212,8 +217,8 @@ int server_open(const struct os *os, struct config *config, const char *data_pat
     slowlog_init(&server->slowlog);
     server_config_changed(server);
     int status = TARN_NOMEM;
-    server->data_path = strdup(data_path);
-    if (server->data_path == NULL) {
+    server->data_path = data_path != NULL ? strdup(data_path) : NULL;
+    if (data_path != NULL && server->data_path == NULL) {
         error_set(error, status, "out of memory for the server");
         goto fail;
     }

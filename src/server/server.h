@@ -19,9 +19,9 @@
 
 struct server;
 
-/* data_path: the immutable data file. config: borrowed, must outlive the server. progress: called
- * while the data are loaded and indexed; NULL: a line is logged now and then. SIGTERM or SIGINT
- * during that time: CANCELLED. */
+/* data_path: the immutable data file; NULL: a writable store in memory, empty at first. config:
+ * borrowed, must outlive the server. progress: called while the data are loaded and indexed; NULL:
+ * a line is logged now and then. SIGTERM or SIGINT during that time: CANCELLED. */
 TARN_MUST int server_open(const struct os *os, struct config *config, const char *data_path,
                           tarn_progress progress, void *progress_context,
                           struct server **ret_server, struct tarn_error *error);
@@ -45,7 +45,7 @@ void server_config_unlock(struct server *server);
 void server_config_changed(struct server *server);
 
 /* Start a reload on its own thread. done(context, status, error) is called from that thread.
- * BUSY if one is under way. */
+ * Errors: BUSY if one is under way, INVALID if there is no data file. */
 TARN_MUST int server_reload_start(struct server *server,
                                   void (*done)(void *context, int status,
                                                const struct tarn_error *error),
@@ -82,7 +82,7 @@ uint64_t server_ops_per_second(struct server *server); /* over about the last se
 const char *server_run_id(struct server *server);      /* 40 hex digits */
 uint16_t server_port(struct server *server);           /* as bound (port 0 picks one) */
 uint16_t server_http_port(struct server *server);
-const char *server_data_path(struct server *server);
+const char *server_data_path(struct server *server); /* NULL: a writable store */
 unsigned server_thread_count(struct server *server);
 
 /* --- clients --- */

@@ -94,6 +94,52 @@ static void test_words_are_the_enums(void **state)
     assert_int_equal(config.log_level, LOG_WARNING);
 }
 
+/* Our names and Redis's. */
+static void test_policies(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *shown;
+        enum tarn_eviction eviction;
+    } policies[] = {
+        {"noeviction", "noeviction", TARN_EVICT_NOTHING},
+        {"allkeys-sieve", "allkeys-sieve", TARN_EVICT_ALL_SIEVE},
+        {"allkeys-random", "allkeys-random", TARN_EVICT_ALL_RANDOM},
+        {"volatile-sieve", "volatile-sieve", TARN_EVICT_EXPIRING_SIEVE},
+        {"volatile-ttl", "volatile-ttl", TARN_EVICT_EXPIRING_SOONEST},
+        {"allkeys-lru", "allkeys-sieve", TARN_EVICT_ALL_SIEVE},
+        {"allkeys-lfu", "allkeys-sieve", TARN_EVICT_ALL_SIEVE},
+        {"volatile-lru", "volatile-sieve", TARN_EVICT_EXPIRING_SIEVE},
+        {"volatile-lfu", "volatile-sieve", TARN_EVICT_EXPIRING_SIEVE},
+        {"Volatile-Random", "volatile-sieve", TARN_EVICT_EXPIRING_SIEVE},
+    };
+    const struct option *row = options_find(&config_options, bytes_of("max-memory-policy"));
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
+        struct buffer shown = {0};
+        set("max-memory-policy", policies[i].name);
+        assert_int_equal(config_store_options(&config, NULL).eviction, policies[i].eviction);
+        options_get(row, &config, &shown);
+        buffer_append_byte(&shown, 0);
+        assert_string_equal((char *)shown.data, policies[i].shown);
+        buffer_done(&shown);
+    }
+    assert_int_equal(options_set(row, &config, bytes_of("lru"), &error), TARN_INVALID);
+    assert_int_equal(config.eviction, TARN_EVICT_EXPIRING_SIEVE); /* as it was */
+}
+
+/* A writable store leaves something of the cap to buffers; a data file is checked against all. */
+static void test_memory(void **state)
+{
+    (void)state;
+    assert_int_equal(config_store_options(&config, NULL).memory_bytes_max, 0);
+    set("memory", "16M");
+    assert_int_equal(config_store_options(&config, NULL).memory_bytes_max, 15 << 20);
+    assert_int_equal(config_store_options(&config, "file").memory_bytes_max, 16 << 20);
+    set("memory", "1T");
+    assert_int_equal(config_store_options(&config, NULL).memory_bytes_max,
+                     (1ull << 40) - (64 << 20));
+}
+
 static void test_bind_beyond_loopback_asks_for_a_password(void **state)
 {
     (void)state;
@@ -262,6 +308,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_defaults),
         TEST(test_words_are_the_enums),
+        TEST(test_policies),
+        TEST(test_memory),
         TEST(test_bind_beyond_loopback_asks_for_a_password),
         TEST(test_addresses_are_numeric),
         TEST(test_password_file),
