@@ -146,7 +146,7 @@ UNIT_TESTS  := $(patsubst test/%.c,%,$(wildcard test/unit/test_*.c))
 FAULT_TESTS := $(patsubst test/%.c,%,$(wildcard test/fault/test_*.c))
 test_folder = $(word 2,$(subst _, ,$(notdir $(1))))
 # test/lib/fault_malloc.c can fail these; so testlib.a comes once more behind what calls them.
-TEST_WRAP := $(foreach f,malloc calloc realloc strdup strndup,-Wl,--wrap=$(f))
+TEST_WRAP := $(foreach f,malloc calloc realloc aligned_alloc strdup strndup,-Wl,--wrap=$(f))
 TESTLIB_OBJECTS := $(patsubst test/lib/%.c,$(B)/testlib/%.o,$(wildcard test/lib/*.c))
 
 $(B)/testlib/%.o: test/lib/%.c
