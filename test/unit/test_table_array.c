@@ -54,7 +54,8 @@ static bool reach(const struct array *a, const struct entry *e, uint32_t *ret_bu
     for (uint32_t n = 0; n < a->buckets_count; n++) {
         uint64_t tags = word(&a->buckets[b].tags);
         for (unsigned i = 0; i < BUCKET_SLOTS; i++)
-            if (tags_at(tags, i) == place_tag(e->place) && word(&a->buckets[b].slots[i]) == e->slot) {
+            if (tags_at(tags, i) == place_tag(e->place) &&
+                word(&a->buckets[b].slots[i]) == e->slot) {
                 *ret_bucket = b;
                 *ret_slot = i;
                 return true;

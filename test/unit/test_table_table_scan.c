@@ -115,7 +115,7 @@ static void any_cursor(void **state)
     for (int n = 0; n < 3000; n++) {
         uint64_t cursor = n == 0 ? UINT64_MAX : random_next(&random) >> pick(&random, 64);
         size_t seen = 0;
-        for (int rounds = 0; rounds < TABLE_SHARDS; rounds++) {
+        for (unsigned rounds = 0; rounds < TABLE_SHARDS; rounds++) {
             table_scan(fixture.session, &cursor, 100, count, &seen);
             if (cursor == 0)
                 break;
@@ -134,6 +134,9 @@ static void random_keys(void **state)
     uint64_t random = 3;
     struct tarn_bytes key;
     assert_int_equal(table_random_key(fixture.session, 1, &key), TARN_NOTFOUND);
+    uint64_t from = 0;
+    for (size_t i = 0; i < FEW; i++)
+        keys[i] = fixture_key(fixture.table, TABLE_SHARDS, &from, texts[i]);
     for (size_t i = 0; i < FEW; i++)
         put(i);
     for (int n = 0; n < DRAWS; n++) {

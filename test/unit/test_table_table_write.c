@@ -6,7 +6,8 @@
  *
  * Bugs planted once to see it fail: an expired key found by update; patch without zero fill; the
  * expiry lost by a patch; a put over an expired key counted as insert; flush that leaves a shard;
- * KEEP that stores; put_many of one key twice that inserts twice; FULL after a part was published. */
+ * KEEP that stores; put_many of one key twice that inserts twice; FULL after a part was published.
+ */
 #include "lib/test.h"
 
 #include <stdlib.h>
@@ -147,8 +148,8 @@ static void know_update(struct known *k, const struct update_plan *plan)
         know(k, plan->value.data, plan->value.size, expire_ms);
         break;
     case TARN_PATCH: {
-        size_t size = plan->offset + plan->value.size > k->size ? plan->offset + plan->value.size
-                                                               : k->size;
+        size_t size =
+            plan->offset + plan->value.size > k->size ? plan->offset + plan->value.size : k->size;
         unsigned char *patched = calloc(1, size + 1);
         if (k->size > 0)
             memcpy(patched, k->value, k->size);
@@ -203,8 +204,8 @@ static void step_put_many(uint64_t *random)
     size_t count = pick(random, BATCH);
     for (size_t i = 0; i < count; i++) { /* some keys come twice */
         known[i] = present(pick(random, pick(random, 2) == 0 ? KEYS : 50));
-        records[i] = (struct tarn_record){known[i]->key, any_value(random, spaces[i]),
-                                          any_expiry(random)};
+        records[i] =
+            (struct tarn_record){known[i]->key, any_value(random, spaces[i]), any_expiry(random)};
     }
     assert_int_equal(table_put_many(fixture.session, records, count), TARN_OK);
     for (size_t i = 0; i < count; i++)
@@ -241,9 +242,9 @@ static void step_get_many(uint64_t *random)
         there += known[i]->value != NULL;
     }
     bool together = pick(random, 2) == 0;
-    assert_int_equal((together ? table_get_together : table_get_many)(fixture.session, keys, count,
-                                                                      values),
-                     there);
+    assert_int_equal(
+        (together ? table_get_together : table_get_many)(fixture.session, keys, count, values),
+        there);
     for (size_t i = 0; i < count; i++)
         assert_value(known[i], values[i]);
 }
