@@ -313,6 +313,9 @@ TARN_API void tarn_limit(struct tarn *store, uint64_t memory_bytes_max,
  * Any thread. */
 TARN_API void tarn_charge(struct tarn *store, int64_t bytes);
 
+/* Bytes in use that count against the cap, charged ones too. Quick; any thread. */
+TARN_API uint64_t tarn_memory_used(struct tarn *store);
+
 /* Do reads by this session count as use, for the eviction policy? At first they do. */
 TARN_API void tarn_session_touches(struct tarn_session *session, bool touches);
 

@@ -27,8 +27,9 @@
 #include "os/socket.h"
 #include "server/log.h"
 
-#define STOP_ROUNDS_MAX  16 /* receives from one connection while stopping */
-#define INPUT_STEP_BYTES (16u << 10)
+#define STOP_ROUNDS_MAX   16 /* receives from one connection while stopping */
+#define INPUT_STEP_BYTES  (16u << 10)
+#define CHARGE_STEP_BYTES (64u << 10)
 
 void client_reply_part(struct client *client, struct tarn_bytes value, size_t offset, size_t size)
 {
@@ -79,6 +80,29 @@ static void use_output(struct connection *c, struct output *o)
     c->client.reply.out = &o->bytes;
 }
 
+/* Tell the worker that the connection takes so much memory; at the end of the loop turn, or when
+ * it is much at once, the worker tells the store. */
+static void set_buffers(struct connection *c, uint64_t bytes)
+{
+    struct worker *w = c->client.worker;
+    uint64_t before = c->buffers_bytes;
+    if (bytes == before)
+        return;
+    stats_add(&w->buffers_bytes, bytes - before);
+    c->buffers_bytes = bytes;
+    if ((bytes > before ? bytes - before : before - bytes) >= CHARGE_STEP_BYTES)
+        worker_charge(w);
+}
+
+/* ... all that it takes now. */
+static void account_buffers(struct connection *c)
+{
+    uint64_t bytes = sizeof *c + c->input.capacity + client_transaction_bytes(&c->client);
+    if (c->output != NULL)
+        bytes += output_capacity(c->output);
+    set_buffers(c, bytes);
+}
+
 int connection_open(struct worker *w, int fd, const struct sockaddr_storage *peer)
 {
     struct server *server = w->server;
@@ -115,23 +139,12 @@ int connection_open(struct worker *w, int fd, const struct sockaddr_storage *pee
     stats_add(&w->connections_now, 1);
     atomic_fetch_add_explicit(&server->connections_now, 1, memory_order_relaxed);
     clients_add(w, c);
+    account_buffers(c);
     return TARN_OK;
 fail:
     resp_parser_free(c->parser);
     free(c);
     return status;
-}
-
-/* Tell the worker how much memory the connection's buffers take. */
-static void account_buffers(struct connection *c)
-{
-    uint64_t bytes = c->input.capacity + client_transaction_bytes(&c->client);
-    if (c->output != NULL)
-        bytes += output_capacity(c->output);
-    if (bytes == c->buffers_bytes)
-        return;
-    stats_add(&c->client.worker->buffers_bytes, bytes - c->buffers_bytes);
-    c->buffers_bytes = bytes;
 }
 
 /* Free the connection's own output; replies go to the worker's from now on. */
@@ -153,7 +166,7 @@ void connection_close(struct connection *c)
     drop_output(c);
     client_transaction_end(&c->client);
     buffer_done(&c->input);
-    account_buffers(c);
+    set_buffers(c, 0);
     worker_busy_remove(w, c);
     clients_remove(w, c);
     loop_remove(&w->loop, c->fd);

@@ -5,6 +5,8 @@
  * Failure modes: none. */
 #include "server/state.h"
 
+#define BUFFERS_ALWAYS (1u << 20) /* that fit whatever the cap */
+
 static uint64_t read_gauge(const _Atomic uint64_t *gauge)
 {
     return atomic_load_explicit(gauge, memory_order_relaxed);
@@ -144,12 +146,15 @@ bool server_memory_allows(struct server *server, uint64_t extra)
     uint64_t limit = hot_read(&server->hot.memory_bytes);
     if (limit == 0)
         return true;
-    uint64_t used = read_gauge(&server->store_bytes);
+    uint64_t used = tarn_memory_used(server->store);
+    if (used <= limit && extra <= limit - used)
+        return true;
+    if (!server_is_writable(server))
+        return false;
+    uint64_t buffers = server->http != NULL ? http_buffers_bytes(server->http) : 0;
     for (unsigned i = 0; i < server->workers_count; i++)
-        used += read_gauge(&server->workers[i]->buffers_bytes);
-    if (server->http != NULL)
-        used += http_buffers_bytes(server->http);
-    return used <= limit && extra <= limit - used;
+        buffers += read_gauge(&server->workers[i]->buffers_bytes);
+    return extra <= BUFFERS_ALWAYS && buffers <= BUFFERS_ALWAYS - extra;
 }
 
 /* --- the slow log ------------------------------------------------------------------------- */

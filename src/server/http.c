@@ -88,6 +88,13 @@ static void sweep(struct http_thread *t)
 
 /* --- connections --- */
 
+/* One connection more or less (1 or -1). */
+static void count_connection(struct http_thread *t, int change)
+{
+    http_count(&t->counters.connections, (uint64_t)change);
+    tarn_charge(server_store(t->http->server), (int64_t)change * HTTP_CONNECTION_BYTES);
+}
+
 static void connection_started(struct http_thread *t, struct MHD_Connection *mhd,
                                void **socket_context)
 {
@@ -113,7 +120,7 @@ static void connection_started(struct http_thread *t, struct MHD_Connection *mhd
     if (c->over_limit)
         t->rejecting_count++;
     else
-        http_count(&t->counters.connections, 1);
+        count_connection(t, 1);
     http_connection_extend(c, 0);
     MHD_set_connection_option(mhd, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)idle_seconds(t->http));
 }
@@ -132,7 +139,7 @@ static void connection_closed(struct http_thread *t, struct http_connection *c)
     if (c->over_limit)
         t->rejecting_count--;
     else
-        atomic_fetch_sub_explicit(&t->counters.connections, 1, memory_order_relaxed);
+        count_connection(t, -1);
     http_connection_release(c);
     buffer_done(&c->target);
     free(c);

@@ -129,10 +129,11 @@ static bool budget_take(struct http_connection *c, uint64_t bytes)
     struct http *http = c->thread->http;
 
     if (atomic_fetch_add(&http->buffered_bytes, bytes) + bytes > HTTP_BUFFERED_BYTES_MAX ||
-        !server_memory_allows(http->server, 0)) {
+        !server_memory_allows(http->server, bytes)) {
         atomic_fetch_sub(&http->buffered_bytes, bytes);
         return false;
     }
+    tarn_charge(server_store(http->server), (int64_t)bytes);
     c->buffered += bytes;
     return true;
 }
@@ -140,7 +141,10 @@ static bool budget_take(struct http_connection *c, uint64_t bytes)
 void http_connection_release(struct http_connection *c)
 {
     buffer_done(&c->body);
+    if (c->buffered == 0)
+        return;
     atomic_fetch_sub(&c->thread->http->buffered_bytes, c->buffered);
+    tarn_charge(server_store(c->thread->http->server), -(int64_t)c->buffered);
     c->buffered = 0;
 }
 

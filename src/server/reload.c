@@ -33,7 +33,6 @@ static void take_result(struct server *server, int status, const struct tarn_err
     }
     struct tarn_stats stats;
     tarn_stats_get(server->store, &stats);
-    atomic_store(&server->store_bytes, stats.memory_bytes);
     log_event(LOG_INFO, "server", "reloaded", "keys=%llu generation=%llu load_us=%llu",
               (unsigned long long)stats.keys, (unsigned long long)stats.generation,
               (unsigned long long)stats.load_us);

@@ -132,14 +132,13 @@ static int open_store(struct server *server, tarn_progress progress, void *progr
     int status = store_open(server->os, &options, &server->store, error);
     if (status != TARN_OK)
         return status;
-    struct tarn_stats stats;
-    tarn_stats_get(server->store, &stats);
-    atomic_store(&server->store_bytes, stats.memory_bytes);
     if (server_is_writable(server)) {
         log_event(LOG_INFO, "store", "opened", "kind=writable memory=%llu",
                   (unsigned long long)server->config->memory_bytes);
         return TARN_OK;
     }
+    struct tarn_stats stats;
+    tarn_stats_get(server->store, &stats);
     log_event(LOG_INFO, "store", "loaded",
               "path=%s keys=%llu data_bytes=%llu index_bytes=%llu index=%s load_us=%llu",
               server->data_path, (unsigned long long)stats.keys,
@@ -198,6 +197,17 @@ static int open_http(struct server *server, struct tarn_error *error)
     return status;
 }
 
+/* The cap holds for the process as a whole: what it takes itself must leave room. */
+static int check_memory(const struct server *server, struct tarn_error *error)
+{
+    uint64_t limit = config_store_memory(server->config), resident = os_memory_resident();
+    if (!server_is_writable(server) || limit == 0 || resident < limit)
+        return TARN_OK;
+    return error_set(
+        error, TARN_TOOBIG, "--memory: %llu bytes are too few, the empty server takes %llu itself",
+        (unsigned long long)server->config->memory_bytes, (unsigned long long)resident);
+}
+
 int server_open(const struct os *os, struct config *config, const char *data_path,
                 tarn_progress progress, void *progress_context, struct server **ret_server,
                 struct tarn_error *error)
@@ -234,7 +244,8 @@ int server_open(const struct os *os, struct config *config, const char *data_pat
         goto fail;
     check_descriptors(server);
     if ((status = open_store(server, progress, progress_context, error)) != TARN_OK ||
-        (status = open_http(server, error)) != TARN_OK)
+        (status = open_http(server, error)) != TARN_OK ||
+        (status = check_memory(server, error)) != TARN_OK)
         goto fail;
     *ret_server = server;
     return TARN_OK;
@@ -283,6 +294,14 @@ static int start_workers(struct server *server, struct tarn_error *error)
     return status == 0
                ? TARN_OK
                : error_set(error, TARN_NOMEM, "cannot start a thread: %s", strerror(status));
+}
+
+/* Count in the cap what the process takes beside store and buffers: program, libraries, stacks. */
+static void charge_base(struct server *server)
+{
+    uint64_t resident = os_memory_resident(), used = tarn_memory_used(server->store);
+    server->base_bytes = resident > used ? resident - used : 0;
+    tarn_charge(server->store, (int64_t)server->base_bytes);
 }
 
 void server_stop(struct server *server)
@@ -390,6 +409,8 @@ int server_run(struct server *server, struct tarn_error *error)
     if (started == TARN_OK) {
         os_trim_program(); /* 1-2 MB that only the start has touched */
         os_trim_heap();    /* what building the index has freed */
+        if (server_is_writable(server))
+            charge_base(server);
         log_ready(server);
     } else {
         stop(server);
@@ -452,6 +473,10 @@ void server_config_changed(struct server *server)
     set_hot(&hot->slowlog_us, config->slowlog_us);
     set_hot(&hot->slowlog_entries_max, config->slowlog_entries_max);
     atomic_store_explicit(&hot->password_set, config->password[0] != 0, memory_order_relaxed);
+    if (server->store != NULL)
+        tarn_limit(server->store,
+                   server_is_writable(server) ? config_store_memory(config) : config->memory_bytes,
+                   (enum tarn_eviction)config->eviction);
     log_set_level((enum log_level)config->log_level);
     slowlog_trim(&server->slowlog, config->slowlog_entries_max);
     for (unsigned i = 0; i < server->workers_count; i++)

@@ -25,13 +25,13 @@ struct server {
     struct server_hot hot;
     char *data_path;
     struct tarn *store;
-    _Atomic uint64_t store_bytes; /* memory of the version being served */
     /* Atomic: HTTP's threads answer /stats before http_open() has returned. */
     struct http *_Atomic http; /* NULL when off */
     _Atomic uint16_t http_port;
     uint16_t port;
     char run_id[41];
     uint64_t start_ns;
+    uint64_t base_bytes; /* memory of the process itself, counted in the store's cap */
 
     struct worker **workers;
     unsigned workers_count;
@@ -62,7 +62,8 @@ static inline uint64_t hot_read(const _Atomic uint64_t *setting)
 /* Are there as many connections, RESP and HTTP together, as may be? */
 bool server_connections_full(struct server *server);
 
-/* Do `extra` more bytes of connection buffers fit under the memory cap? */
+/* Do `extra` more bytes of connection buffers fit under the memory cap? (Beside a writable store a
+ * little always does, so that somebody can come in and make room.) */
 bool server_memory_allows(struct server *server, uint64_t extra);
 
 /* reload.c: wait for a reload under way, at the end of the server. */

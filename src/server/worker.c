@@ -86,6 +86,16 @@ static void close_listeners(struct worker *w)
     w->listeners_count = 0;
 }
 
+void worker_charge(struct worker *w)
+{
+    uint64_t bytes =
+        atomic_load_explicit(&w->buffers_bytes, memory_order_relaxed) + output_capacity(&w->output);
+    if (bytes == w->charged_bytes)
+        return;
+    tarn_charge(w->server->store, (int64_t)(bytes - w->charged_bytes));
+    w->charged_bytes = bytes;
+}
+
 void worker_close(struct worker *w)
 {
     if (w == NULL)
@@ -359,6 +369,7 @@ static void serve(struct worker *w)
         tick(w);
         sweep(w);
         buffer_trim(&w->output.bytes, OUTPUT_KEPT_BYTES);
+        worker_charge(w);
         if (!w->stopping && atomic_load_explicit(&server->stopping, memory_order_acquire)) {
             stop_ns = w->now_ns + STOP_NS;
             begin_stop(w);

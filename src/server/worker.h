@@ -84,7 +84,8 @@ struct worker {
     uint64_t accept_log_ns;  /* when it was last logged that accepting fails */
     struct connection *busy; /* those with unsent, held or lingering bytes */
     struct stats stats;
-    _Atomic uint64_t buffers_bytes;
+    _Atomic uint64_t buffers_bytes; /* of its connections, and its input */
+    uint64_t charged_bytes;         /* what of that, and of its output, the store counts */
     _Atomic uint64_t connections_now;
     _Atomic bool kills_pending;
     _Atomic(struct reload_result *) reload_results; /* a list, for clients that wait */
@@ -100,6 +101,9 @@ TARN_MUST int worker_open(struct server *server, unsigned index, const int *fds,
 void worker_close(struct worker *w);
 /* The thread's body; argument: the worker. Returns when the server stops. */
 void *worker_main(void *argument);
+
+/* Have the store count what the worker's buffers take now. Owner's thread. */
+void worker_charge(struct worker *w);
 
 /* Receive once from the socket and forget what came. Owner's thread. */
 TARN_MUST int worker_discard(struct worker *w, int fd, size_t *ret_size);

@@ -27,6 +27,7 @@ struct tarn {
     struct table *table;     /* NULL: a pack is served */
     _Atomic(struct pack *) current;
     _Atomic uint64_t generation;
+    _Atomic uint64_t pack_bytes, charged_bytes, memory_bytes_max; /* of a pack */
     pthread_mutex_t
         reload_lock; /* held during a reload, and to look at current without a session */
 };
@@ -69,6 +70,11 @@ static int copy_options(struct tarn *store, const struct tarn_options *options)
     store->options.index_path = store->index_path;
     return store->path == NULL || (options->index_path && !store->index_path) ? TARN_NOMEM
                                                                               : TARN_OK;
+}
+
+static uint64_t memory_of(const struct tarn *store, const struct pack *pack)
+{
+    return pack->data_bytes + index_bytes(pack->index) + sizeof *pack + sizeof *store;
 }
 
 /* A writable store in memory. */
@@ -114,6 +120,8 @@ int store_open(const struct os *os, const struct tarn_options *options, struct t
     if (status != TARN_OK)
         goto failed;
     atomic_store(&store->current, pack);
+    atomic_store(&store->pack_bytes, memory_of(store, pack));
+    atomic_store(&store->memory_bytes_max, options->memory_bytes_max);
     atomic_store(&store->generation, 1);
     /* Reports of the first load are the opener's; what they point to need not outlive it. */
     store->options.progress = NULL;
@@ -149,10 +157,12 @@ int tarn_reload(struct tarn *store, struct tarn_error *error)
     if (pthread_mutex_trylock(&store->reload_lock) != 0)
         return error_set(error, TARN_BUSY, "%s: a reload is under way already", store->path);
     struct pack *pack;
+    store->options.memory_bytes_max = atomic_load(&store->memory_bytes_max);
     int status = pack_open(store->os, &store->options, false, &pack, error);
     if (status == TARN_OK) {
         struct pack *old = atomic_exchange_explicit(&store->current, pack, memory_order_acq_rel);
         atomic_fetch_add(&store->generation, 1);
+        atomic_store(&store->pack_bytes, memory_of(store, pack));
         qsbr_wait();
         pack_unref(old);
     }
@@ -178,7 +188,7 @@ void tarn_stats_get(struct tarn *store, struct tarn_stats *ret_stats)
         .records = index->records,
         .data_bytes = pack->data_bytes,
         .index_bytes = index_bytes(index),
-        .memory_bytes = pack->data_bytes + index_bytes(index) + sizeof *pack + sizeof *store,
+        .memory_bytes = memory_of(store, pack),
         .key_bytes_total = index->key_bytes_total,
         .value_bytes_total = index->value_bytes_total,
         .generation = atomic_load(&store->generation),
@@ -518,12 +528,24 @@ void tarn_limit(struct tarn *store, uint64_t memory_bytes_max, enum tarn_evictio
 {
     if (store->table != NULL)
         table_limit(store->table, memory_bytes_max, eviction);
+    else
+        atomic_store(&store->memory_bytes_max, memory_bytes_max); /* for the next reload */
 }
 
 void tarn_charge(struct tarn *store, int64_t bytes)
 {
     if (store->table != NULL)
         table_charge(store->table, bytes);
+    else
+        atomic_fetch_add_explicit(&store->charged_bytes, (uint64_t)bytes, memory_order_relaxed);
+}
+
+uint64_t tarn_memory_used(struct tarn *store)
+{
+    if (store->table != NULL)
+        return table_memory_used(store->table);
+    return atomic_load_explicit(&store->pack_bytes, memory_order_relaxed) +
+           atomic_load_explicit(&store->charged_bytes, memory_order_relaxed);
 }
 
 void tarn_session_touches(struct tarn_session *session, bool touches)

@@ -139,6 +139,11 @@ void table_charge(struct table *t, int64_t bytes)
         budget_give(&t->budget, (uint64_t)-bytes);
 }
 
+uint64_t table_memory_used(const struct table *t)
+{
+    return budget_used(&t->budget);
+}
+
 void table_expire_actively(struct table *t, bool active)
 {
     atomic_store_explicit(&t->expire_actively, active, memory_order_relaxed);

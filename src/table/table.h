@@ -62,6 +62,7 @@ int64_t table_now_ms(const struct table *t);
 bool table_make_room(struct table_session *s); /* the caller takes the thread offline around it */
 void table_limit(struct table *t, uint64_t memory_bytes_max, enum tarn_eviction eviction);
 void table_charge(struct table *t, int64_t bytes);
+uint64_t table_memory_used(const struct table *t);
 void table_session_touches(struct table_session *s, bool touches);
 void table_expire_actively(struct table *t, bool active);
 void table_stats_get(struct table *t, struct tarn_stats *ret_stats);

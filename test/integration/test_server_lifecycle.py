@@ -201,7 +201,7 @@ def test_cap_smaller_than_the_data(run_tarn, text_data):
 
 def test_usage_errors(run_tarn, text_data):
     for args in (["--no-such-flag", text_data.path], ["--port", "70000", text_data.path],
-                 ["--port", "x", text_data.path], [], [text_data.path, "extra"]):
+                 ["--port", "x", text_data.path], [text_data.path, "extra"]):
         done = run_tarn("serve", *args)
         assert done.status == 2 and done.err, done
 

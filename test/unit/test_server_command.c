@@ -24,6 +24,8 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     options_init(&config_options, &f->config);
     pthread_mutex_init(&f->server.config_lock, NULL);
+    static char path[] = "a data file";
+    f->server.data_path = path; /* not writable */
     f->server.config = &f->config;
     f->client.server = &f->server;
     f->client.reply = (struct reply){&f->out, 2};
