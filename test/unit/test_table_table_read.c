@@ -320,6 +320,7 @@ static void views_stay(void **state)
     (void)state;
     static unsigned char large[LARGE_BYTES];
     struct tarn_record record = {keys[1][0], {large, sizeof large}, 0};
+    char overwriting[] = "overwrit";
     for (int way = 0; way < 2; way++) {
         struct tarn_bytes view;
         assert_int_equal(table_put(fixture.session, &record), TARN_OK);
@@ -330,7 +331,7 @@ static void views_stay(void **state)
         } else {
             assert_int_equal(table_get_many(fixture.session, &record.key, 1, &view), 1);
         }
-        assert_int_equal(table_update(fixture.session, record.key, overwrite, "overwrit"), TARN_OK);
+        assert_int_equal(table_update(fixture.session, record.key, overwrite, overwriting), TARN_OK);
         assert_memory_equal(view.data, large, 8);
     }
 }
