@@ -210,6 +210,11 @@ struct tarn_record {
 TARN_API TARN_MUST int tarn_get_record(struct tarn_session *session, struct tarn_bytes key,
                                        struct tarn_record *ret_record);
 
+/* Bytes of memory that a key takes: key, value, and its share of what finds it, which is a mean.
+ * TARN_OK or TARN_NOTFOUND. */
+TARN_API TARN_MUST int tarn_usage(struct tarn_session *session, struct tarn_bytes key,
+                                  uint64_t *ret_bytes);
+
 /* Have the processor fetch what calls with these keys will touch; no other effect. Up to 64 keys
  * at a time are worth it. */
 TARN_API void tarn_prefetch(struct tarn_session *session, const struct tarn_bytes *keys,
@@ -250,6 +255,16 @@ TARN_API TARN_MUST int tarn_put_many(struct tarn_session *session,
 
 /* TARN_OK, or TARN_NOTFOUND. Errors: READONLY, NOMEM. */
 TARN_API TARN_MUST int tarn_delete(struct tarn_session *session, struct tarn_bytes key);
+
+/* Give `target` the value and the expiry of `source`, as one step; a large value is copied before
+ * anybody has to wait. TARN_OK; TARN_NOTFOUND: there is no source; DUPLICATE: TARN_COPY_NEW and
+ * there is a target. Of one key twice nothing changes. Other errors: as tarn_put(). */
+enum tarn_copy_flags {
+    TARN_COPY_MOVE = 1 << 0, /* and delete the source: a new name for it */
+    TARN_COPY_NEW = 1 << 1,  /* only if there is no target yet */
+};
+TARN_API TARN_MUST int tarn_copy(struct tarn_session *session, struct tarn_bytes source,
+                                 struct tarn_bytes target, unsigned flags);
 
 /* Set or (0) take away a key's expiry. TARN_OK or TARN_NOTFOUND. Errors: as tarn_put(). */
 TARN_API TARN_MUST int tarn_expire(struct tarn_session *session, struct tarn_bytes key,
@@ -350,7 +365,7 @@ struct tarn_stats {
     uint64_t memory_bytes_max; /* the cap; 0: none */
     enum tarn_eviction eviction;
     uint64_t expired_total, evicted_total; /* keys, since the store was opened */
-    uint64_t expired_lag_ms;   /* age of the oldest expired key whose memory is not yet freed */
+    uint64_t expired_lag_ms; /* age of the oldest expired key whose memory is not yet freed */
 };
 TARN_API void tarn_stats_get(struct tarn *store, struct tarn_stats *ret_stats);
 

@@ -394,6 +394,32 @@ int tarn_random_key(struct tarn_session *session, uint64_t random, struct tarn_b
     return pack_random_key(session_pack(session), random, ret_key);
 }
 
+/* What a key takes beside its item or its key and value: the table, or file framing and index,
+ * shared equally; rounded up. */
+static uint64_t overhead_per_key(const struct tarn_stats *stats)
+{
+    uint64_t payload = stats->key_bytes_total + stats->value_bytes_total;
+    uint64_t framing = stats->data_bytes > payload ? stats->data_bytes - payload : 0;
+    uint64_t count = stats->records > 0 ? stats->records : 1;
+    uint64_t bytes = stats->writable ? stats->table_bytes : framing + stats->index_bytes;
+    return (bytes + count - 1) / count;
+}
+
+int tarn_usage(struct tarn_session *session, struct tarn_bytes key, uint64_t *ret_bytes)
+{
+    struct table_session *table = session_table(session);
+    struct tarn_bytes value;
+    struct tarn_stats stats;
+    size_t size;
+    int status = table != NULL ? table_item_bytes(table, key, &size)
+                               : pack_get(session_pack(session), key, &value);
+    if (status != TARN_OK)
+        return status;
+    tarn_stats_get(session->store, &stats);
+    *ret_bytes = overhead_per_key(&stats) + (table != NULL ? size : key.size + value.size);
+    return TARN_OK;
+}
+
 int64_t tarn_now_ms(struct tarn *store)
 {
     if (store->table != NULL)
@@ -421,6 +447,13 @@ int tarn_delete(struct tarn_session *session, struct tarn_bytes key)
 {
     struct table_session *table = session_table(session);
     return table != NULL ? table_delete(table, key) : TARN_READONLY;
+}
+
+int tarn_copy(struct tarn_session *session, struct tarn_bytes source, struct tarn_bytes target,
+              unsigned flags)
+{
+    struct table_session *table = session_table(session);
+    return table != NULL ? table_copy(table, source, target, flags) : TARN_READONLY;
 }
 
 int tarn_update(struct tarn_session *session, struct tarn_bytes key, tarn_change change,

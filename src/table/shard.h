@@ -222,6 +222,17 @@ void array_remove(struct array *array, uint32_t bucket, unsigned slot);
 /* Note that an item in this bucket expires then. now_ms: by table_now_ms(). */
 void array_note_expiry(struct array *array, uint32_t bucket, int64_t expire_ms, int64_t now_ms);
 
+/* --- making items outside any lock: table_write.c --- */
+
+/* An item that nobody sees yet; evicts if it must and may, which frees memory a little later. NULL:
+ * no memory, which is what table_no_memory() calls it. Freed like this as long as nobody sees it
+ * (NULL is allowed). */
+struct item *table_make_item(struct table_session *s, const struct tarn_record *record);
+void table_free_item(struct table_session *s, struct item *item);
+int table_no_memory(const struct table *t); /* FULL if there is a cap, else NOMEM */
+
+#define RETIRED_BY_ONE 4 /* items and arrays that a change of one key retires at most */
+
 /* --- watches: watch.c --- */
 
 /* A key is about to change, or (key data NULL) every key of the shard. */

@@ -33,6 +33,8 @@ size_t table_get_many(struct table_session *s, const struct tarn_bytes *keys, si
 size_t table_get_together(struct table_session *s, const struct tarn_bytes *keys, size_t count,
                           struct tarn_bytes *ret_values);
 void table_prefetch(struct table_session *s, const struct tarn_bytes *keys, size_t count);
+/* Bytes that a key's item takes, as allocated. TARN_OK or TARN_NOTFOUND. */
+TARN_MUST int table_item_bytes(struct table_session *s, struct tarn_bytes key, size_t *ret_bytes);
 
 /* --- table_write.c --- */
 TARN_MUST int table_put(struct table_session *s, const struct tarn_record *record);
@@ -44,6 +46,10 @@ TARN_MUST int table_update(struct table_session *s, struct tarn_bytes key, tarn_
 TARN_MUST int table_flush(struct table_session *s);
 void table_begin(struct table_session *s, const struct tarn_bytes *keys, size_t count);
 void table_end(struct table_session *s);
+
+/* --- table_copy.c --- */
+TARN_MUST int table_copy(struct table_session *s, struct tarn_bytes source,
+                         struct tarn_bytes target, unsigned flags);
 
 /* --- table_scan.c --- */
 void table_scan(struct table_session *s, uint64_t *cursor, size_t count, tarn_visit visit,

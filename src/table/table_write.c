@@ -16,8 +16,7 @@
 #include "table/reclaim.h"
 #include "table/shard.h"
 
-#define RETIRED_BY_ONE 4 /* items and arrays that a change of one key retires at most */
-#define ON_STACK       64
+#define ON_STACK 64
 
 static int check_sizes(struct tarn_bytes key, size_t value_size)
 {
@@ -25,8 +24,7 @@ static int check_sizes(struct tarn_bytes key, size_t value_size)
                                                                               : TARN_OK;
 }
 
-/* No memory: is it the cap? */
-static int no_memory(const struct table *t)
+int table_no_memory(const struct table *t)
 {
     return budget_limit(&t->budget) != 0 ? TARN_FULL : TARN_NOMEM;
 }
@@ -37,14 +35,13 @@ static struct item *make_item(struct table_session *s, const struct tarn_record 
     return item_new(&t->items, s->arena, record->key, record->value, record->expire_ms, 0);
 }
 
-static void free_item(struct table_session *s, struct item *item)
+void table_free_item(struct table_session *s, struct item *item)
 {
     if (item != NULL)
         item_free_many(&s->table->items, &item, 1);
 }
 
-/* As make_item(); evicts if it must, which frees memory a little later, and tries again. */
-static struct item *make_item_evicting(struct table_session *s, const struct tarn_record *record)
+struct item *table_make_item(struct table_session *s, const struct tarn_record *record)
 {
     struct item *item = make_item(s, record);
     if (item == NULL && !s->locked &&
@@ -90,16 +87,16 @@ int table_put(struct table_session *s, const struct tarn_record *record)
     prefetch_line(&s->table->shards[place.shard]);
     if (!reclaim_reserve(s, RETIRED_BY_ONE))
         return TARN_NOMEM;
-    struct item *item = make_item_evicting(s, record);
+    struct item *item = table_make_item(s, record);
     if (item == NULL)
-        return no_memory(s->table);
+        return table_no_memory(s->table);
     shard_lock(s, place.shard);
     bool done = publish_locked(s, place, record->key, item);
     shard_unlock(s, place.shard);
     if (done)
         return TARN_OK;
-    free_item(s, item);
-    return no_memory(s->table);
+    table_free_item(s, item);
+    return table_no_memory(s->table);
 }
 
 int table_delete(struct table_session *s, struct tarn_bytes key)
@@ -150,11 +147,11 @@ static int store_locked(struct table_session *s, const struct subject *subject,
                         struct tarn_bytes key, struct item *item)
 {
     if (item == NULL)
-        return no_memory(s->table);
+        return table_no_memory(s->table);
     if (publish_locked(s, subject->place, key, item))
         return TARN_OK;
-    free_item(s, item);
-    return no_memory(s->table);
+    table_free_item(s, item);
+    return table_no_memory(s->table);
 }
 
 /* Change a large item where it lies, by `change`; its shard's readers of several keys retry. */
@@ -309,12 +306,12 @@ static int make_items(struct table_session *s, const struct tarn_record *records
         status = check_sizes(records[i].key, records[i].value.size);
         if (status != TARN_OK || is_past(s->table, records[i].expire_ms))
             continue;
-        puts[i].item = make_item_evicting(s, &records[i]);
+        puts[i].item = table_make_item(s, &records[i]);
         if (puts[i].item == NULL)
-            status = no_memory(s->table);
+            status = table_no_memory(s->table);
     }
     while (status != TARN_OK && i > 0)
-        free_item(s, puts[--i].item);
+        table_free_item(s, puts[--i].item);
     return status;
 }
 
@@ -396,7 +393,7 @@ static int put_items(struct table_session *s, const struct tarn_record *records,
         publish_all_locked(s, records, puts, count);
     if (!nested)
         table_end(s);
-    return room ? TARN_OK : no_memory(s->table);
+    return room ? TARN_OK : table_no_memory(s->table);
 }
 
 int table_put_many(struct table_session *s, const struct tarn_record *records, size_t count)
@@ -412,7 +409,7 @@ int table_put_many(struct table_session *s, const struct tarn_record *records, s
     if (status == TARN_OK) {
         status = put_items(s, records, puts, count);
         for (size_t i = 0; i < count && status != TARN_OK; i++)
-            free_item(s, puts[i].item);
+            table_free_item(s, puts[i].item);
     }
     if (puts != on_stack)
         free(puts);
