@@ -3,7 +3,6 @@
  * There is one user, "default", and one password. Passwords are compared in constant time under
  * the config lock and never copied or logged. Failure modes: wrong passwords and arguments are
  * answered with Redis 7's errors; a failed AUTH leaves the client as it was. */
-#include <limits.h>
 
 #include "core/number.h"
 #include "server/command_rows.h"
@@ -35,12 +34,9 @@ void cmd_quit(struct client *client, const struct resp_request *request)
 void cmd_select(struct client *client, const struct resp_request *request)
 {
     int64_t index;
-    if (!command_arg_int(client, request, 1, &index))
+    if (!command_arg_int32(client, request, 1, &index))
         return;
-    if (index < INT_MIN || index > INT_MAX)
-        reply_error(&client->reply, "ERR value is out of range, value must between %d and %d",
-                    INT_MIN, INT_MAX);
-    else if (index != 0)
+    if (index != 0)
         reply_error(&client->reply, "ERR DB index is out of range");
     else
         reply_simple(&client->reply, "OK");

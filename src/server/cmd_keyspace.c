@@ -1,7 +1,9 @@
-/* Commands on keys: EXISTS, TOUCH, TYPE, the TTL family, DBSIZE, RANDOMKEY, SCAN and KEYS.
+/* Commands on keys: EXISTS, TOUCH, TYPE, DEL, UNLINK, DBSIZE, RANDOMKEY, FLUSHDB, FLUSHALL, SCAN
+ * and KEYS.
  *
- * Every key of an immutable data set is a string and never expires. SCAN and KEYS write the keys
- * into the reply as they meet them and put the array's header before them at the end.
+ * EXISTS and DEL of several keys happen at one moment. SCAN and KEYS do not: a key that is there
+ * from beginning to end is met exactly once, others at most once. They write the keys into the
+ * reply as they meet them and put the array's header before them at the end.
  *
  * Bounds: a SCAN visits at most SCAN_COUNT_MAX records and stops soon after SCAN_BYTES_MAX bytes
  * of reply, whatever COUNT asks; KEYS visits everything, but a reply over the client's output
@@ -24,25 +26,81 @@ void cmd_type(struct client *client, const struct resp_request *request, struct 
     reply_simple(&client->reply, value.data != NULL ? "string" : "none");
 }
 
-/* TTL, PTTL, EXPIRETIME, PEXPIRETIME: no key ever expires. */
-void cmd_ttl(struct client *client, const struct resp_request *request, struct tarn_bytes value)
+static size_t batch_size(size_t left)
 {
-    (void)request;
-    reply_int(&client->reply, value.data != NULL ? -1 : -2);
+    return left < BATCH ? left : BATCH;
 }
 
-/* EXISTS and TOUCH: a key named twice counts twice. */
-void cmd_exists(struct client *client, const struct resp_request *request)
+/* How many of the keys there are at one moment; one named twice counts twice. More than a batch of
+ * them are held on to meanwhile, so that no memory is needed for all their values. */
+static size_t count_present(struct client *client, const struct tarn_bytes *keys, size_t count)
 {
     struct tarn_bytes values[BATCH];
-    const size_t keys_count = request->count - 1;
-    size_t found_total = 0;
-    for (size_t i = 0; i < keys_count; i += BATCH) {
-        size_t count = keys_count - i < BATCH ? keys_count - i : BATCH;
-        found_total += tarn_get_many(client->session, request->args + 1 + i, count, values);
+    if (count <= BATCH)
+        return tarn_get_together(client->session, keys, count, values);
+    size_t found = 0;
+    client_begin(client, keys, count);
+    for (size_t i = 0; i < count; i += BATCH)
+        found += tarn_get_many(client->session, keys + i, batch_size(count - i), values);
+    client_end(client);
+    return found;
+}
+
+/* EXISTS and TOUCH. */
+void cmd_exists(struct client *client, const struct resp_request *request)
+{
+    size_t count = request->count - 1;
+    size_t found = count_present(client, request->args + 1, count);
+    client_count_lookups(client, found, count - found);
+    reply_int(&client->reply, (int64_t)found);
+}
+
+/* Delete the keys; returns how many there were, or a failure: then some may be gone. */
+static int64_t delete_keys(struct client *client, const struct tarn_bytes *keys, size_t count)
+{
+    int64_t deleted = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (i % BATCH == 0 && count > 1)
+            tarn_prefetch(client->session, keys + i, batch_size(count - i));
+        int status = tarn_delete(client->session, keys[i]);
+        if (status < 0)
+            return status;
+        deleted += status == TARN_OK;
     }
-    client_count_lookups(client, found_total, keys_count - found_total);
-    reply_int(&client->reply, (int64_t)found_total);
+    return deleted;
+}
+
+/* DEL and UNLINK: memory is always given back in the background. */
+void cmd_del(struct client *client, const struct resp_request *request)
+{
+    const struct tarn_bytes *keys = request->args + 1;
+    size_t count = request->count - 1;
+    if (count > 1)
+        client_begin(client, keys, count);
+    int64_t deleted = delete_keys(client, keys, count);
+    if (count > 1)
+        client_end(client);
+    if (deleted >= 0)
+        reply_int(&client->reply, deleted);
+    else
+        command_reply_failure(client, (int)deleted);
+}
+
+/* FLUSHALL and FLUSHDB [ASYNC | SYNC]: empty at once either way, memory comes back afterwards. */
+void cmd_flush(struct client *client, const struct resp_request *request)
+{
+    bool right = request->count == 1 ||
+                 (request->count == 2 &&
+                  (command_arg_is(request, 1, "async") || command_arg_is(request, 1, "sync")));
+    if (!right) {
+        command_reply_syntax_error(client);
+        return;
+    }
+    int status = tarn_flush(client->session);
+    if (status == TARN_OK)
+        reply_simple(&client->reply, "OK");
+    else
+        command_reply_failure(client, status);
 }
 
 void cmd_dbsize(struct client *client, const struct resp_request *request)

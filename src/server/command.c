@@ -164,12 +164,10 @@ void command_reply_failure(struct client *client, int status)
         reply_error(&client->reply, "READONLY You can't write against an immutable data set.");
         break;
     case TARN_FULL:
-        reply_error(&client->reply,
-                    "OOM command not allowed when used memory > 'maxmemory'.");
+        reply_error(&client->reply, "OOM command not allowed when used memory > 'maxmemory'.");
         break;
     case TARN_TOOBIG:
-        reply_error(&client->reply,
-                    "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+        reply_error(&client->reply, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
         break;
     default:
         reply_error(&client->reply, "ERR %s", tarn_status_text(status));
@@ -304,6 +302,21 @@ bool command_arg_int(struct client *client, const struct resp_request *request, 
         return true;
     command_reply_not_integer(client);
     return false;
+}
+
+bool command_arg_int32(struct client *client, const struct resp_request *request, size_t index,
+                       int64_t *ret_value)
+{
+    int64_t value;
+    if (!command_arg_int(client, request, index, &value))
+        return false;
+    if (value < INT32_MIN || value > INT32_MAX) {
+        reply_error(&client->reply, "ERR value is out of range, value must between %d and %d",
+                    INT32_MIN, INT32_MAX);
+        return false;
+    }
+    *ret_value = value;
+    return true;
 }
 
 void command_reply_status(struct client *client, struct tarn_bytes line)

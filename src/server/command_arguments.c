@@ -47,6 +47,80 @@ const struct command_argument arguments_memory_usage[] = {
     END,
 };
 
+const struct command_argument arguments_rename[] = {
+    {"key", ARGUMENT_KEY},
+    {"newkey", ARGUMENT_KEY},
+    END,
+};
+
+const struct command_argument arguments_copy[] = {
+    {"source", ARGUMENT_KEY},
+    {"destination", ARGUMENT_KEY},
+    {"destination-db", ARGUMENT_INTEGER, .token = "DB", .optional = true},
+    {"replace", ARGUMENT_PURE_TOKEN, .token = "REPLACE", .optional = true},
+    END,
+};
+
+const struct command_argument arguments_move[] = {
+    {"key", ARGUMENT_KEY},
+    {"db", ARGUMENT_INTEGER},
+    END,
+};
+
+const struct command_argument arguments_swapdb[] = {
+    {"index1", ARGUMENT_INTEGER},
+    {"index2", ARGUMENT_INTEGER},
+    END,
+};
+
+static const struct command_argument flush_modes[] = {
+    TOKEN("async", "ASYNC"),
+    TOKEN("sync", "SYNC"),
+    END,
+};
+
+const struct command_argument arguments_flush[] = {
+    {"async", ARGUMENT_ONEOF, .optional = true, .parts = flush_modes},
+    END,
+};
+
+static const struct command_argument expire_conditions[] = {
+    TOKEN("nx", "NX"), TOKEN("xx", "XX"), TOKEN("gt", "GT"), TOKEN("lt", "LT"), END,
+};
+
+#define EXPIRE_CONDITION                                                                           \
+    {                                                                                              \
+        "condition", ARGUMENT_ONEOF, .optional = true, .parts = expire_conditions                  \
+    }
+
+const struct command_argument arguments_expire[] = {
+    {"key", ARGUMENT_KEY},
+    {"seconds", ARGUMENT_INTEGER},
+    EXPIRE_CONDITION,
+    END,
+};
+
+const struct command_argument arguments_pexpire[] = {
+    {"key", ARGUMENT_KEY},
+    {"milliseconds", ARGUMENT_INTEGER},
+    EXPIRE_CONDITION,
+    END,
+};
+
+const struct command_argument arguments_expireat[] = {
+    {"key", ARGUMENT_KEY},
+    {"unix-time-seconds", ARGUMENT_UNIX_TIME},
+    EXPIRE_CONDITION,
+    END,
+};
+
+const struct command_argument arguments_pexpireat[] = {
+    {"key", ARGUMENT_KEY},
+    {"unix-time-milliseconds", ARGUMENT_UNIX_TIME},
+    EXPIRE_CONDITION,
+    END,
+};
+
 /* --- connection --- */
 
 const struct command_argument arguments_ping[] = {

@@ -10,10 +10,10 @@
 /* How many ids the rows of each table take, subcommands included, and how many of the served ones
  * are top-level. The compiler checks each number where its table ends. */
 enum {
-    COMMAND_SERVED_IDS = 86,
-    COMMAND_REFUSED_IDS = 201,
-    COMMAND_SERVED_COUNT = 41,
-    COMMAND_GET_ROW = 10, /* where GET stands in the served table */
+    COMMAND_SERVED_IDS = 100,
+    COMMAND_REFUSED_IDS = 187,
+    COMMAND_SERVED_COUNT = 55,
+    COMMAND_GET_ROW = 16, /* where GET stands in the served table */
 };
 
 extern const struct command command_served[COMMAND_SERVED_COUNT]; /* sorted by name */
@@ -38,6 +38,10 @@ void command_reply_arity(struct client *client, const char *full_name);
 /* args[index] as an integer; false after having answered that it is none. */
 bool command_arg_int(struct client *client, const struct resp_request *request, size_t index,
                      int64_t *ret_value);
+
+/* As command_arg_int(), and it must fit 32 bits. */
+bool command_arg_int32(struct client *client, const struct resp_request *request, size_t index,
+                       int64_t *ret_value);
 
 /* How much of an argument to print in an error with %.*s: up to its first NUL, as Redis does. */
 int command_printed_size(struct tarn_bytes bytes);
@@ -72,18 +76,39 @@ void cmd_mget(struct client *client, const struct resp_request *request);
 
 /* --- cmd_keyspace.c --- */
 void cmd_type(struct client *client, const struct resp_request *request, struct tarn_bytes value);
-void cmd_ttl(struct client *client, const struct resp_request *request, struct tarn_bytes value);
 void cmd_exists(struct client *client, const struct resp_request *request);
+void cmd_del(struct client *client, const struct resp_request *request);
+void cmd_flush(struct client *client, const struct resp_request *request);
 void cmd_dbsize(struct client *client, const struct resp_request *request);
 void cmd_randomkey(struct client *client, const struct resp_request *request);
 void cmd_scan(struct client *client, const struct resp_request *request);
 void cmd_keys(struct client *client, const struct resp_request *request);
 
-/* --- cmd_object.c: OBJECT and MEMORY --- */
+/* --- cmd_expire.c --- */
+void cmd_ttl(struct client *client, const struct resp_request *request);
+void cmd_pttl(struct client *client, const struct resp_request *request);
+void cmd_expiretime(struct client *client, const struct resp_request *request);
+void cmd_pexpiretime(struct client *client, const struct resp_request *request);
+void cmd_expire(struct client *client, const struct resp_request *request);
+void cmd_pexpire(struct client *client, const struct resp_request *request);
+void cmd_expireat(struct client *client, const struct resp_request *request);
+void cmd_pexpireat(struct client *client, const struct resp_request *request);
+void cmd_persist(struct client *client, const struct resp_request *request);
+
+/* --- cmd_rename.c --- */
+void cmd_rename(struct client *client, const struct resp_request *request);
+void cmd_renamenx(struct client *client, const struct resp_request *request);
+void cmd_copy(struct client *client, const struct resp_request *request);
+void cmd_move(struct client *client, const struct resp_request *request);
+void cmd_swapdb(struct client *client, const struct resp_request *request);
+
+/* --- cmd_object.c --- */
 void cmd_object_encoding(struct client *client, const struct resp_request *request);
 void cmd_object_freq(struct client *client, const struct resp_request *request);
 void cmd_object_idletime(struct client *client, const struct resp_request *request);
 void cmd_object_refcount(struct client *client, const struct resp_request *request);
+
+/* --- cmd_memory.c --- */
 void cmd_memory_usage(struct client *client, const struct resp_request *request);
 void cmd_memory_doctor(struct client *client, const struct resp_request *request);
 void cmd_memory_stats(struct client *client, const struct resp_request *request);
@@ -159,7 +184,9 @@ void cmd_latency_graph(struct client *client, const struct resp_request *request
 
 /* --- arguments, for COMMAND DOCS: command_arguments.c --- */
 extern const struct command_argument arguments_key[], arguments_keys[], arguments_range[],
-    arguments_pattern[], arguments_scan[], arguments_memory_usage[], arguments_ping[],
+    arguments_pattern[], arguments_scan[], arguments_memory_usage[], arguments_rename[],
+    arguments_copy[], arguments_move[], arguments_swapdb[], arguments_flush[], arguments_expire[],
+    arguments_pexpire[], arguments_expireat[], arguments_pexpireat[], arguments_ping[],
     arguments_echo[], arguments_select[], arguments_hello[], arguments_auth[],
     arguments_client_setname[], arguments_client_setinfo[], arguments_client_list[],
     arguments_client_kill[], arguments_client_reply[], arguments_on_off[],

@@ -1,4 +1,5 @@
-/* The table of metrics, and the figures it draws on. Private to metrics*.c. */
+/* The table of metrics, and the figures it draws on. Private to metrics*.c; the figures are
+ * cmd_memory.c's too. */
 #ifndef SERVER_METRICS_TABLE_H
 #define SERVER_METRICS_TABLE_H
 

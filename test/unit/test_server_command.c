@@ -27,6 +27,8 @@ static int setup(void **state)
     static char path[] = "a data file";
     f->server.data_path = path; /* not writable */
     f->server.config = &f->config;
+    static char data_path[] = "data"; /* immutable */
+    f->server.data_path = data_path;
     f->client.server = &f->server;
     f->client.reply = (struct reply){&f->out, 2};
     f->client.authenticated = true;
