@@ -273,6 +273,8 @@ TARN_API TARN_MUST int tarn_expire(struct tarn_session *session, struct tarn_byt
 /* What tarn_update()'s function wants done. */
 enum tarn_verdict {
     TARN_KEEP,   /* nothing */
+    TARN_PEEK,   /* nothing, and the value will not be looked at any more: a large value can then
+                    still be patched in place */
     TARN_STORE,  /* store record.value and record.expire_ms; the value may be (part of) the old */
     TARN_PATCH,  /* store patch at patch_offset of the old value, which is zero-filled up to there
                     if shorter; and record.expire_ms. An absent key counts as empty. Large values
@@ -289,7 +291,8 @@ typedef enum tarn_verdict (*tarn_change)(void *context, struct tarn_update *upda
 
 /* Read, decide and write as one step: nobody else changes the key meanwhile. `change` is called
  * once, on this thread, under a lock: it must be short and must not call into the store. What it
- * leaves in *update must stay until this returns. Errors: as tarn_put(); the key is as it was. */
+ * leaves in *update must stay until this returns. The value it saw stays valid as that of
+ * tarn_get() does, but after TARN_PATCH and TARN_PEEK only until it returns. Errors: as tarn_put(); the key is as it was. */
 TARN_API TARN_MUST int tarn_update(struct tarn_session *session, struct tarn_bytes key,
                                    tarn_change change, void *context);
 

@@ -203,7 +203,7 @@ static int obey_locked(struct table_session *s, const struct subject *subject,
                        struct tarn_bytes value)
 {
     struct tarn_bytes key = update->record.key;
-    if (verdict != TARN_KEEP && verdict != TARN_REMOVE &&
+    if (verdict != TARN_KEEP && verdict != TARN_PEEK && verdict != TARN_REMOVE &&
         is_past(s->table, update->record.expire_ms))
         verdict = TARN_REMOVE;
     switch (verdict) {
@@ -221,6 +221,7 @@ static int obey_locked(struct table_session *s, const struct subject *subject,
     case TARN_REMOVE:
         return remove_locked(s, subject);
     case TARN_KEEP:
+    case TARN_PEEK:
         break;
     }
     return TARN_OK;
@@ -247,6 +248,8 @@ int table_update(struct table_session *s, struct tarn_bytes key, tarn_change cha
     struct tarn_bytes value = update.record.value;
     enum tarn_verdict verdict = change(context, &update);
     update.record.key = key;
+    if (subject.item != NULL && verdict != TARN_PATCH && verdict != TARN_PEEK)
+        item_freeze(subject.item);
     status = obey_locked(s, &subject, verdict, &update, value);
     shard_unlock(s, shard);
     if (status == TARN_FULL && !s->locked)

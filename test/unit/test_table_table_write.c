@@ -169,6 +169,7 @@ static void know_update(struct known *k, const struct update_plan *plan)
         forget(k);
         break;
     case TARN_KEEP:
+    case TARN_PEEK:
         break;
     }
 }
