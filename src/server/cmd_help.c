@@ -45,6 +45,8 @@ static void append_argument(const struct command_argument *argument, struct buff
     append_value(argument, out);
     if (argument->multiple) {
         buffer_append_text(out, " [");
+        if (argument->multiple_token)
+            buffer_printf(out, "%s ", argument->token);
         append_value(argument, out);
         buffer_append_text(out, " ...]");
     }

@@ -30,7 +30,6 @@ static const struct refusal refusals[] = {
     {"stream", "it holds strings only"},
     {"geo", "it holds strings only"},
     {"hyperloglog", "it holds strings only"},
-    {"bitmap", "it has no operations on bits"},
     {"pubsub", "it has no channels"},
     {"scripting", "it runs no scripts"},
     {NULL, NULL},

@@ -28,6 +28,127 @@ const struct command_argument arguments_range[] = {
     END,
 };
 
+/* --- bits --- */
+
+const struct command_argument arguments_setbit[] = {
+    {"key", ARGUMENT_KEY},
+    {"offset", ARGUMENT_INTEGER},
+    {"value", ARGUMENT_INTEGER},
+    END,
+};
+
+const struct command_argument arguments_getbit[] = {
+    {"key", ARGUMENT_KEY},
+    {"offset", ARGUMENT_INTEGER},
+    END,
+};
+
+static const struct command_argument byte_bit[] = {
+    TOKEN("byte", "BYTE"),
+    TOKEN("bit", "BIT"),
+    END,
+};
+
+static const struct command_argument bitcount_index[] = {
+    {"start", ARGUMENT_INTEGER},
+    {"end", ARGUMENT_INTEGER},
+    {"index_unit", ARGUMENT_ONEOF, .optional = true, .parts = byte_bit},
+    END,
+};
+
+const struct command_argument arguments_bitcount[] = {
+    {"key", ARGUMENT_KEY},
+    {"index", ARGUMENT_BLOCK, .optional = true, .parts = bitcount_index},
+    END,
+};
+
+static const struct command_argument bitpos_end[] = {
+    {"end", ARGUMENT_INTEGER},
+    {"index_unit", ARGUMENT_ONEOF, .optional = true, .parts = byte_bit},
+    END,
+};
+
+static const struct command_argument bitpos_index[] = {
+    {"start", ARGUMENT_INTEGER},
+    {"end_index", ARGUMENT_BLOCK, .optional = true, .parts = bitpos_end},
+    END,
+};
+
+const struct command_argument arguments_bitpos[] = {
+    {"key", ARGUMENT_KEY},
+    {"bit", ARGUMENT_INTEGER},
+    {"index", ARGUMENT_BLOCK, .optional = true, .parts = bitpos_index},
+    END,
+};
+
+const struct command_argument arguments_bitop[] = {
+    {"operation", ARGUMENT_STRING},
+    {"destkey", ARGUMENT_KEY},
+    {"key", ARGUMENT_KEY, .multiple = true},
+    END,
+};
+
+static const struct command_argument bitfield_get[] = {
+    {"encoding", ARGUMENT_STRING},
+    {"offset", ARGUMENT_INTEGER},
+    END,
+};
+
+static const struct command_argument bitfield_set[] = {
+    {"encoding", ARGUMENT_STRING},
+    {"offset", ARGUMENT_INTEGER},
+    {"value", ARGUMENT_INTEGER},
+    END,
+};
+
+static const struct command_argument bitfield_incrby[] = {
+    {"encoding", ARGUMENT_STRING},
+    {"offset", ARGUMENT_INTEGER},
+    {"increment", ARGUMENT_INTEGER},
+    END,
+};
+
+static const struct command_argument bitfield_overflow[] = {
+    TOKEN("wrap", "WRAP"),
+    TOKEN("sat", "SAT"),
+    TOKEN("fail", "FAIL"),
+    END,
+};
+
+static const struct command_argument bitfield_write_operation[] = {
+    {"encoding_offset_value", ARGUMENT_BLOCK, .token = "SET", .parts = bitfield_set},
+    {"encoding_offset_increment", ARGUMENT_BLOCK, .token = "INCRBY", .parts = bitfield_incrby},
+    END,
+};
+
+static const struct command_argument bitfield_write[] = {
+    {"wrap_sat_fail", ARGUMENT_ONEOF, .token = "OVERFLOW", .optional = true,
+     .parts = bitfield_overflow},
+    {"write_operation", ARGUMENT_ONEOF, .parts = bitfield_write_operation},
+    END,
+};
+
+static const struct command_argument bitfield_operation[] = {
+    {"encoding_offset", ARGUMENT_BLOCK, .token = "GET", .parts = bitfield_get},
+    {"write", ARGUMENT_BLOCK, .parts = bitfield_write},
+    END,
+};
+
+const struct command_argument arguments_bitfield[] = {
+    {"key", ARGUMENT_KEY},
+    {"operation", ARGUMENT_ONEOF, .optional = true, .multiple = true, .parts = bitfield_operation},
+    END,
+};
+
+const struct command_argument arguments_bitfield_ro[] = {
+    {"key", ARGUMENT_KEY},
+    {"encoding_offset", ARGUMENT_BLOCK, .token = "GET", .optional = true, .multiple = true,
+     .multiple_token = true, .parts = bitfield_get},
+    END,
+};
+
+/* --- keyspace --- */
+
 const struct command_argument arguments_pattern[] = {
     {"pattern", ARGUMENT_PATTERN},
     END,

@@ -10,10 +10,10 @@
 /* How many ids the rows of each table take, subcommands included, and how many of the served ones
  * are top-level. The compiler checks each number where its table ends. */
 enum {
-    COMMAND_SERVED_IDS = 100,
-    COMMAND_REFUSED_IDS = 187,
-    COMMAND_SERVED_COUNT = 55,
-    COMMAND_GET_ROW = 16, /* where GET stands in the served table */
+    COMMAND_SERVED_IDS = 107,
+    COMMAND_REFUSED_IDS = 180,
+    COMMAND_SERVED_COUNT = 62,
+    COMMAND_GET_ROW = 21, /* where GET stands in the served table */
 };
 
 extern const struct command command_served[COMMAND_SERVED_COUNT]; /* sorted by name */
@@ -73,6 +73,19 @@ void cmd_strlen(struct client *client, const struct resp_request *request, struc
 void cmd_getrange(struct client *client, const struct resp_request *request,
                   struct tarn_bytes value);
 void cmd_mget(struct client *client, const struct resp_request *request);
+
+/* --- cmd_bit.c --- */
+void cmd_setbit(struct client *client, const struct resp_request *request);
+void cmd_getbit(struct client *client, const struct resp_request *request);
+void cmd_bitcount(struct client *client, const struct resp_request *request,
+                  struct tarn_bytes value);
+void cmd_bitpos(struct client *client, const struct resp_request *request, struct tarn_bytes value);
+void cmd_bitfield(struct client *client, const struct resp_request *request);
+void cmd_bitfield_ro(struct client *client, const struct resp_request *request);
+const char *cmd_bitfield_key_use(const struct resp_request *request);
+void cmd_bitop(struct client *client, const struct resp_request *request);
+extern const struct command_argument arguments_setbit[], arguments_getbit[], arguments_bitcount[],
+    arguments_bitpos[], arguments_bitop[], arguments_bitfield[], arguments_bitfield_ro[];
 
 /* --- cmd_keyspace.c --- */
 void cmd_type(struct client *client, const struct resp_request *request, struct tarn_bytes value);

@@ -6,15 +6,12 @@ conversation stands in DIFFERENT with the reason and tarn's own reply. Redis's l
 tells which ones to try: each must be known, ask for the same number of arguments, and be refused
 as a write if it is one.
 """
-import os
-import shutil
-import subprocess
-
 import pytest
 
 import conftest
 import datasets
 import resp
+from beside_redis import RawConnection, running_redis, split, talk
 
 RECORDS = [
     (b"text", b"hello world"),
@@ -71,6 +68,13 @@ SAME = [
     ["GETRANGE text 01 2"], ["GETRANGE text +1 2"], [["GETRANGE", "text", " 1", "2"]],
     ["GETRANGE text 9223372036854775808 1"], [["GETRANGE", "text", "", "2"]],
     ["SUBSTR text 0"],
+    # bits
+    ["GETBIT text 1"], ["GETBIT text 87"], ["GETBIT text 88"], ["GETBIT nosuch 0"],
+    ["GETBIT text -1"], ["GETBIT text 4294967296"], ["GETBIT 20k 100000"],
+    ["BITCOUNT text"], ["BITCOUNT 20k 100 -100"], ["BITCOUNT 20k 1001 -1001 BIT"],
+    ["BITPOS text 1"], ["BITPOS binary 0 8 -1"], ["BITPOS 20k 1 77777 -1 BIT"],
+    ["BITFIELD_RO text GET u8 0 GET i16 #2 GET u63 80", "BITFIELD_RO nosuch GET u8 0"],
+    ["BITFIELD_RO text SET u8 0 1"],
     # keyspace
     ["DBSIZE"], ["DBSIZE x"], ["RANDOMKEY x"],
     ["KEYS user:1"], ["KEYS nosuch*"], ["KEYS user:[2-9]"], ["KEYS"], ["KEYS a b"],
@@ -221,75 +225,14 @@ DIFFERENT = [
 ]
 
 
-class RawConnection:
-    """Requests go as arrays of bulk strings; replies come back as the bytes they are."""
-
-    def __init__(self, port):
-        self.connection = resp.socket.create_connection(("127.0.0.1", port), conftest.TIMEOUT)
-        self.file = self.connection.makefile("rb")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-        self.connection.close()
-
-    def command(self, *args):
-        self.connection.sendall(resp.encode(*args))
-        return self.read()
-
-    def read(self):
-        line = self.file.readline()
-        kind, rest = line[:1], line[1:-2]
-        if kind in b"$=!" and rest != b"-1":
-            return line + self.file.read(int(rest) + 2)
-        if kind in b"*~>%" and rest != b"-1":
-            count = int(rest) * (2 if kind == b"%" else 1)
-            return line + b"".join(self.read() for _ in range(count))
-        return line
-
-
-def split(request):
-    return request.split(" ") if isinstance(request, str) else request
-
-
-def talk(port, conversation, protocol=2):
-    with RawConnection(port) as connection:
-        if protocol == 3:
-            connection.command("HELLO", "3")
-        return [connection.command(*split(request)) for request in conversation]
-
-
-def redis_server_command():
-    """Debian's redis-tools has the server under the name of one of its tools."""
-    found = shutil.which("redis-server")
-    if found:
-        return found, found
-    return "redis-server", shutil.which("redis-check-rdb")
-
-
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory):
     """Port of a redis-server that holds RECORDS."""
-    name, executable = redis_server_command()
-    assert executable, "neither redis-server nor redis-check-rdb is installed"
-    port = conftest.free_port()
-    directory = tmp_path_factory.mktemp("redis")
-    process = subprocess.Popen(
-        [name, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-         "--databases", "1", "--dir", str(directory)],
-        executable=executable, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    try:
-        log = conftest.Output(process.stdout)
-        assert log.wait_for("Ready to accept connections"), log.text()
+    with running_redis(tmp_path_factory.mktemp("redis")) as port:
         with RawConnection(port) as connection:
             for key, value in RECORDS:
                 assert connection.command("SET", key, value) == b"+OK\r\n"
         yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @pytest.fixture(scope="module")

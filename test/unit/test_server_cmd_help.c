@@ -35,6 +35,8 @@ static void test_synopsis(void **state)
     assert_synopsis("config|set", "SET <parameter> <value> [<parameter> <value> ...]");
     assert_synopsis("command|list", "LIST [FILTERBY (MODULE <module-name>|ACLCAT <category>|"
                                     "PATTERN <pattern>)]");
+    assert_synopsis("bitfield_ro", "BITFIELD_RO <key> [GET <encoding> <offset> "
+                                   "[GET <encoding> <offset> ...]]");
     assert_synopsis("shutdown", "SHUTDOWN [(NOSAVE|SAVE)] [NOW] [FORCE] [ABORT]");
 }
 
