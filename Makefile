@@ -182,13 +182,12 @@ fault: fault-build
 # dictionary test/fuzz/<name>.dict. libFuzzer is clang's, so all is compiled once more ---
 
 FUZZERS := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
-FUZZ_LAYERS := $(filter-out server cli,$(LAYERS))
+FUZZ_LAYERS := $(filter-out cli,$(LAYERS))
 FUZZ_FLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra \
               -Wno-missing-field-initializers -fsanitize=address,undefined \
               -fno-sanitize-recover=all -MMD -MP
 FUZZ_OBJECTS := $(foreach l,$(FUZZ_LAYERS),\
-                  $(patsubst src/%.c,$(B)/fuzz/obj/%.o,$(wildcard src/$(l)/*.c))) \
-                $(patsubst %,$(B)/fuzz/obj/server/%.o,escape http_mget http_request)
+                  $(patsubst src/%.c,$(B)/fuzz/obj/%.o,$(wildcard src/$(l)/*.c)))
 FUZZ_TESTLIB := $(patsubst test/lib/%.c,$(B)/fuzz/testlib/%.o,$(wildcard test/lib/*.c))
 FUZZ_SECONDS ?= 600
 
@@ -209,7 +208,7 @@ $(B)/fuzz/all.a: $(FUZZ_TESTLIB) $(FUZZ_OBJECTS)
 $(B)/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(B)/fuzz/all.a
 	$(call say,CLANG)
 	$(Q)$(CLANG) $(CPPFLAGS) -Itest $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $< $(B)/fuzz/all.a \
-	    -lcmocka $(LIBS_BENCH) $(LIBS)
+	    -lcmocka $(LIBS_SERVER) $(LIBS_BENCH) $(LIBS)
 
 fuzz-build: $(addprefix $(B)/fuzz/fuzz_,$(FUZZERS))
 

@@ -149,6 +149,8 @@ static inline struct connection *find(struct world *world, const struct peer *p)
 static inline void peer_send(struct peer *p, size_t size)
 {
     size_t left = p->to_send.size - p->sent;
+    if (left == 0)
+        return;
     ssize_t n = send(p->fd, p->to_send.data + p->sent, size < left ? size : left, MSG_NOSIGNAL);
     if (n > 0)
         p->sent += (size_t)n;
