@@ -1,9 +1,10 @@
 /* Commands: the table of what clients can ask, and what a handler may touch.
  *
  * A command is either
- * - a *gathered read*: it has one key, args[1]; the connection looks up the keys of a whole run of
- *   such requests with one tarn_get_many() and then calls `read` with each value, in order; or
- * - an ordinary command: `run` is called alone.
+ * - a *gathered read*: it has one key, args[1]; the connection looks up the keys of many such
+ *   requests with one tarn_get_many() and then calls `read` with each value, in order; or
+ * - an ordinary command: `run` is called. If it reads or writes one key, args[1], it may be called
+ *   as one of a run of requests, whose keys have been prefetched; the handler need not know.
  *
  * Handlers run on the worker that owns the client. They answer by appending to client->reply and
  * never block. Whatever is shared between workers is reached through server.h's functions. */

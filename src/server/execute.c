@@ -1,23 +1,27 @@
-/* Executing requests. How: requests are parsed one by one straight out of the input. A gathered
- * read (struct command's `read`) joins the run; anything else first finishes the run, so that
- * replies keep the order of requests, and is then executed alone. A run is looked up with one
- * tarn_get_many().
+/* Executing requests. How: requests are parsed one by one straight out of the input. One that reads
+ * or writes a single key joins the run; anything else first finishes the run, so that effects and
+ * replies keep the order of requests, and is then executed alone. When a run is finished, all its
+ * keys are prefetched at once; then its gathered reads (struct command's `read`) are looked up and
+ * answered, as many neighbours as there are with one tarn_get_many(), and its other requests go to
+ * their handlers.
  *
  * When a connection's input ends in an open run, the run is left for the connections that are ready
  * in the same loop turn to join, so that even without pipelining several look-ups overlap their
  * memory accesses (one alone waits for DRAM two or three times in a row).
  *
- * Time: a run's look-up is timed once and shared equally among its requests; encoding their
- * replies is not in it. A request executed alone takes from the end of the one before it (or its
- * own start) to its end.
+ * Time: a look-up is timed once and shared equally among its requests; encoding their replies is
+ * not in it. A request with a handler takes from the end of the one before it (or its own start) to
+ * its end.
  *
- * Admission of the common case (a read whose spelling was admitted before, an authenticated
+ * Admission of the common case (a name whose spelling was admitted before, an authenticated
  * client, the right number of arguments) is decided here; everything else is command_admit()'s.
  *
  * Invariants
  * 1. Views in the run point into the input or the run's own args, both stable until it finishes.
  * 2. The run is empty whenever a request is executed alone.
- * 3. Deferred requests of others are in the run only while the connection whose turn it is has
+ * 3. Reads are answered before the next handler is called: a handler may wait for memory, after
+ *    which views of values are no longer valid.
+ * 4. Deferred requests of others are in the run only while the connection whose turn it is has
  *    answered nothing: finishing the run sends their replies through the same output.
  * Failure modes: malformed input is answered and closes the connection; an output that fails
  * (limit, memory) is seen by connection_send(). */
@@ -52,6 +56,12 @@ static struct resp_limits limits_of(const struct connection *c)
     return limits;
 }
 
+/* Note what may have changed since the last request that was executed alone. */
+static inline void look_around(struct worker *w)
+{
+    w->alone = atomic_load_explicit(&w->server->hot.alone, memory_order_relaxed) > 0;
+}
+
 /* --- which command ------------------------------------------------------------------------ */
 
 /* The bytes of a name of 1..8 bytes as a number; distinct names of one size give distinct ones. */
@@ -64,11 +74,11 @@ static inline uint64_t name_pack(const unsigned char *name, size_t size)
 
 static inline struct name_cache_entry *name_cache_at(struct worker *w, uint64_t packed)
 {
-    return &w->name_cache[packed * 0x9e3779b97f4a7c15ull >> 61];
+    return &w->name_cache[packed * 0x9e3779b97f4a7c15ull >> 59];
 }
-_Static_assert(NAME_CACHE_COUNT == 8, "three bits of the product choose the entry");
+_Static_assert(NAME_CACHE_COUNT == 32, "five bits of the product choose the entry");
 
-/* The gathered read of this name if it was admitted before, else NULL. */
+/* The gathered command of this name if it was admitted before, else NULL. */
 static inline const struct command *name_cache_find(struct worker *w, struct tarn_bytes name)
 {
     if (name.size - 1 >= 8)
@@ -105,15 +115,15 @@ static inline void count_error(struct connection *c, const struct command *comma
                            (struct tarn_bytes){out->data + start + 1, out->size - start - 1});
 }
 
-/* Count a run's calls, command by command, each with its share of the time. */
-static void count_run(struct worker *w, uint64_t ns)
+/* Count the calls from..to of a run, command by command, each with its share of the time. */
+static void count_calls(struct worker *w, size_t from, size_t to, uint64_t ns)
 {
     const struct run *run = &w->run;
-    size_t from = 0;
-    for (size_t i = 1; i <= run->count; i++) {
-        if (i < run->count && run->commands[i] == run->commands[from])
+    size_t count = to - from;
+    for (size_t i = from + 1; i <= to; i++) {
+        if (i < to && run->commands[i] == run->commands[from])
             continue;
-        stats_record_calls(&w->stats, run->commands[from], i - from, ns * (i - from) / run->count);
+        stats_record_calls(&w->stats, run->commands[from], i - from, ns * (i - from) / count);
         from = i;
     }
 }
@@ -140,27 +150,46 @@ static void show(struct connection *c, const struct command *command)
 
 /* --- executing ---------------------------------------------------------------------------- */
 
-/* Look up the keys of the run; returns the time it took, in ns. */
-static uint64_t run_look_up(struct worker *w)
+/* Call the handler of one request, timed and counted. */
+static void call_handler(struct connection *c, const struct command *command,
+                         const struct resp_request *request)
+{
+    struct worker *w = c->client.worker;
+    size_t start = c->out->bytes.size;
+    if (w->stamp_ns == 0)
+        w->stamp_ns = w->os->monotonic_ns(w->os);
+    command->run(&c->client, request);
+    uint64_t now = w->os->monotonic_ns(w->os);
+    uint64_t ns = now - w->stamp_ns;
+    w->stamp_ns = now;
+    stats_record_calls(&w->stats, command, 1, ns);
+    count_error(c, command, false, start);
+    if (__builtin_expect(ns / 1000 >= hot_read(&c->client.server->hot.slowlog_us), 0))
+        log_slow(c, request, ns);
+}
+
+/* Look up the keys from..to of the run; returns the time it took for each, in ns. */
+static uint64_t run_look_up(struct worker *w, size_t from, size_t to)
 {
     struct run *run = &w->run;
     uint64_t start = w->os->monotonic_ns(w->os);
-    size_t found;
-    if (run->count == 1) {
-        found = tarn_get(w->session, run->keys[0], &run->values[0]) == TARN_OK;
+    size_t found, count = to - from;
+    if (count == 1) {
+        found = tarn_get(w->session, run->keys[from], &run->values[from]) == TARN_OK;
         if (found == 0)
-            run->values[0] = (struct tarn_bytes){NULL, 0};
+            run->values[from] = (struct tarn_bytes){NULL, 0};
     } else {
-        found = tarn_get_many(w->session, run->keys, run->count, run->values);
+        found = tarn_get_many(w->session, run->keys + from, count, run->values + from);
     }
     uint64_t ns = w->os->monotonic_ns(w->os) - start;
     stats_add(&w->stats.hits, found);
-    stats_add(&w->stats.misses, run->count - found);
-    count_run(w, ns);
-    return ns;
+    stats_add(&w->stats.misses, count - found);
+    count_calls(w, from, to, ns);
+    w->stamp_ns = 0;
+    return ns / count;
 }
 
-/* Answer the requests from..to, which are c's. each_ns: the time of one. */
+/* Answer the reads from..to, which are c's and looked up. each_ns: the time of one. */
 static void run_answer(struct connection *c, size_t from, size_t to, uint64_t each_ns)
 {
     const struct run *run = &c->client.worker->run;
@@ -169,29 +198,73 @@ static void run_answer(struct connection *c, size_t from, size_t to, uint64_t ea
         run->commands[i]->read(&c->client, &run->requests[i], run->values[i]);
         count_error(c, run->commands[i], false, start);
     }
-    show(c, run->commands[to - 1]);
     if (__builtin_expect(each_ns / 1000 >= hot_read(&c->client.server->hot.slowlog_us), 0))
         for (size_t i = from; i < to; i++)
             log_slow(c, &run->requests[i], each_ns);
 }
 
+/* Execute the requests from..to, which are c's and have handlers. */
+static void run_handle(struct connection *c, size_t from, size_t to)
+{
+    const struct run *run = &c->client.worker->run;
+    for (size_t i = from; i < to; i++)
+        call_handler(c, run->commands[i], &run->requests[i]);
+}
+
+/* Where the neighbours of the same kind (gathered reads, or not) as run->commands[from] end. */
+static size_t run_group_end(const struct run *run, size_t from)
+{
+    if (run->handled_count == 0)
+        return run->count;
+    bool read = run->commands[from]->read != NULL;
+    size_t end = from + 1;
+    while (end < run->count && (run->commands[end]->read != NULL) == read)
+        end++;
+    return end;
+}
+
+/* Execute the requests from..to, all of one kind; *segment is where `from` belongs, and moves on.
+ * c: whose the requests after all segments are. */
+static void run_group(struct worker *w, struct connection *c, size_t from, size_t to,
+                      size_t *segment)
+{
+    const struct run *run = &w->run;
+    bool read = run->commands[from]->read != NULL;
+    uint64_t each_ns = read ? run_look_up(w, from, to) : 0;
+    while (from < to) {
+        bool deferred = *segment < run->segments_count;
+        const struct run_segment *s = &run->segments[*segment];
+        struct connection *owner = deferred ? s->connection : c;
+        size_t end = deferred && s->end < to ? s->end : to;
+        if (read)
+            run_answer(owner, from, end, each_ns);
+        else
+            run_handle(owner, from, end);
+        show(owner, run->commands[end - 1]);
+        from = end;
+        if (deferred && end == s->end) {
+            connection_end_turn(owner);
+            ++*segment;
+        }
+    }
+}
+
 void run_finish(struct worker *w, struct connection *c)
 {
     struct run *run = &w->run;
+    size_t segment = 0;
     if (run->count == 0)
         return;
-    uint64_t each_ns = run_look_up(w) / run->count;
-    size_t from = 0;
-    for (size_t i = 0; i < run->segments_count; i++) {
-        struct run_segment *segment = &run->segments[i];
-        run_answer(segment->connection, from, segment->end, each_ns);
-        from = segment->end;
-        connection_end_turn(segment->connection);
+    if (run->handled_count > 0 && run->count > 1)
+        tarn_prefetch(w->session, run->keys, run->count);
+    w->stamp_ns = 0;
+    for (size_t from = 0, end; from < run->count; from = end) {
+        end = run_group_end(run, from);
+        run_group(w, c, from, end, &segment);
     }
-    if (from < run->count)
-        run_answer(c, from, run->count, each_ns);
     run->count = 0;
     run->args_count = 0;
+    run->handled_count = 0;
     run->segments_count = 0;
     w->input_used = 0;
     w->stamp_ns = 0;
@@ -210,8 +283,8 @@ bool run_defer(struct connection *c)
     return true;
 }
 
-static void run_add(struct worker *w, const struct resp_request *request,
-                    const struct command *command)
+static inline void run_add(struct worker *w, const struct resp_request *request,
+                           const struct command *command)
 {
     struct run *run = &w->run;
     run->keys[run->count] = request->args[1];
@@ -219,9 +292,20 @@ static void run_add(struct worker *w, const struct resp_request *request,
     run->commands[run->count] = command;
     run->count++;
     run->args_count += request->count;
+    run->handled_count += command->read == NULL;
 }
 
-/* Let the request join the run if it is a plain read. */
+/* Can requests of this command join a run: do they read or write args[1], and (if there are not
+ * more) nothing else? */
+static bool may_gather(const struct command *command)
+{
+    if (command->read != NULL)
+        return true;
+    return (command->flags & (COMMAND_READONLY | COMMAND_WRITE)) != 0 && command->key_first == 1 &&
+           (command->key_last == 1 || command->key_last == -1);
+}
+
+/* Let the request join the run if it is a plain one of a known name. */
 static inline bool run_offer(struct connection *c, const struct resp_request *request)
 {
     struct worker *w = c->client.worker;
@@ -229,11 +313,13 @@ static inline bool run_offer(struct connection *c, const struct resp_request *re
     if (command == NULL || request->args != w->run.args + w->run.args_count)
         return false;
     if (!c->client.authenticated || c->client.in_multi || c->client.reply_mode != CLIENT_REPLY_ON ||
-        c->client.reply_skip_next)
+        c->client.reply_skip_next || c->client.no_touch || w->alone)
         return false;
     if (command->arity >= 0 ? request->count != (size_t)command->arity
                             : request->count < (size_t)-command->arity)
         return false;
+    if (command->key_last < 0 && request->count != 2)
+        return false; /* of several keys */
     run_add(w, request, command);
     return true;
 }
@@ -257,39 +343,44 @@ static bool is_attack(struct connection *c, const struct resp_request *request)
     return true;
 }
 
+/* Execute an admitted request on its own; the run is empty. */
+static void execute_admitted(struct connection *c, const struct command *command,
+                             const struct resp_request *request)
+{
+    struct worker *w = c->client.worker;
+    if (may_gather(command))
+        name_cache_add(w, request->args[0], command);
+    if (command->read != NULL) {
+        run_add(w, request, command);
+        run_finish(w, c);
+    } else {
+        show(c, command);
+        call_handler(c, command, request);
+    }
+}
+
 /* Execute one request on its own; the run is empty. */
 static void execute_alone(struct connection *c, const struct resp_request *request)
 {
-    struct worker *w = c->client.worker;
     struct client *client = &c->client;
     if (is_attack(c, request))
         return;
     struct output_mark before = output_mark(c->out);
     atomic_store_explicit(&c->protocol_shown, client->reply.protocol, memory_order_relaxed);
     const struct command *command = command_admit(client, request);
-    if (command == NULL) {
+    bool untouched = client->no_touch && !bytes_equal_nocase(request->args[0], "touch");
+    if (untouched)
+        tarn_session_touches(client->session, false);
+    if (command == NULL)
         count_error(c, command_find(request->args[0]), true, before.bytes_size);
-    } else if (command->read != NULL) {
-        if ((command->flags & COMMAND_WRITE) == 0)
-            name_cache_add(w, request->args[0], command);
-        run_add(w, request, command);
-        run_finish(w, c);
-    } else {
-        show(c, command);
-        if (w->stamp_ns == 0)
-            w->stamp_ns = w->os->monotonic_ns(w->os);
-        command->run(client, request);
-        uint64_t now = w->os->monotonic_ns(w->os);
-        uint64_t ns = now - w->stamp_ns;
-        w->stamp_ns = now;
-        stats_record_calls(&w->stats, command, 1, ns);
-        count_error(c, command, false, before.bytes_size);
-        if (ns / 1000 >= hot_read(&client->server->hot.slowlog_us))
-            log_slow(c, request, ns);
-    }
+    else
+        execute_admitted(c, command, request);
+    if (untouched)
+        tarn_session_touches(client->session, true);
     apply_reply_mode(c, before);
     if (client->close_after_reply)
         c->state = CONNECTION_CLOSING;
+    look_around(c->client.worker);
 }
 
 static void answer_invalid(struct connection *c)
@@ -308,6 +399,7 @@ size_t connection_execute(struct connection *c, struct tarn_bytes input)
     enum resp_outcome outcome = RESP_EMPTY;
     size_t taken = 0;
     w->stamp_ns = 0;
+    look_around(w);
     while (taken < input.size && c->state == CONNECTION_OPEN && !c->held && !c->parked) {
         struct tarn_bytes rest = {(const unsigned char *)input.data + taken, input.size - taken};
         struct resp_request request;

@@ -16,6 +16,7 @@ struct server_hot {
     _Atomic uint64_t output_bytes_max, request_bytes_max, memory_bytes, max_connections;
     _Atomic uint64_t idle_ns_max, slowlog_us, slowlog_entries_max;
     _Atomic bool password_set;
+    _Atomic unsigned alone; /* > 0: every request is admitted and executed alone, in no run */
 };
 
 struct server {

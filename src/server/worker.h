@@ -14,10 +14,10 @@
 #include "server/stats.h"
 
 #define INPUT_SHARED_BYTES (64u << 10) /* one receive takes at most this */
-#define RUN_MAX            64          /* gathered reads of one look-up */
-#define RUN_SEGMENTS_MAX   16          /* connections that share a look-up */
+#define RUN_MAX            64          /* requests of one run */
+#define RUN_SEGMENTS_MAX   16          /* connections that share a run */
 #define RUN_ARGS_MAX       (4 * RUN_MAX)
-#define NAME_CACHE_COUNT   8 /* a power of two */
+#define NAME_CACHE_COUNT   32 /* a power of two */
 
 /* What an event's tag points to. */
 enum watch_kind { WATCH_LISTENER, WATCH_CONNECTION, WATCH_SIGNALS };
@@ -37,10 +37,11 @@ struct run_segment {
     size_t end; /* its requests begin where the segment before ends */
 };
 
-/* Gathered reads that wait for their look-up: of connections whose turn is over but for these
- * (segments), then of the one whose turn it is. */
+/* Requests of one key each that wait to be executed together: of connections whose turn is over
+ * but for these (segments), then of the one whose turn it is. */
 struct run {
     size_t count, args_count;
+    size_t handled_count; /* of them, those with a handler, not `read` */
     size_t segments_count;
     struct run_segment segments[RUN_SEGMENTS_MAX];
     struct tarn_bytes keys[RUN_MAX], values[RUN_MAX];
@@ -49,7 +50,7 @@ struct run {
     struct tarn_bytes args[RUN_ARGS_MAX]; /* of the requests */
 };
 
-/* The spelling of a gathered read's name (at most 8 bytes) that was admitted before. */
+/* The spelling of a gathered command's name (at most 8 bytes) that was admitted before. */
 struct name_cache_entry {
     uint64_t packed;
     size_t size; /* 0: empty */
@@ -75,6 +76,7 @@ struct worker {
     size_t input_used;    /* of it: requests that wait in the run */
     struct output output; /* likewise */
     struct run run;
+    bool alone; /* server_hot.alone, when the present requests began */
     struct name_cache_entry name_cache[NAME_CACHE_COUNT];
     uint64_t now_ns;         /* when the present loop turn began */
     uint64_t stamp_ns;       /* when the request before ended; 0: other work was done since */
