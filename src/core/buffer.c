@@ -29,6 +29,17 @@ void buffer_done(struct buffer *b)
     buffer_init(b, b->size_max);
 }
 
+/* Allocate so many bytes in all; false if memory is out. */
+static bool allocate(struct buffer *b, size_t capacity)
+{
+    unsigned char *data = realloc(b->data, capacity);
+    if (!data)
+        return false;
+    b->data = data;
+    b->capacity = capacity;
+    return true;
+}
+
 /* Allocate at least `size` bytes in all; false if memory is out. */
 static bool grow(struct buffer *b, size_t size)
 {
@@ -39,12 +50,17 @@ static bool grow(struct buffer *b, size_t size)
         capacity = capacity > PTRDIFF_MAX / 2 ? size : capacity * 2;
     if (b->size_max && capacity > b->size_max)
         capacity = b->size_max;
-    unsigned char *data = realloc(b->data, capacity);
-    if (!data)
-        return false;
-    b->data = data;
-    b->capacity = capacity;
-    return true;
+    return allocate(b, capacity);
+}
+
+bool buffer_reserve_exactly(struct buffer *b, size_t extra)
+{
+    size_t size;
+    if (!b->failed && extra > b->capacity - b->size &&
+        !__builtin_add_overflow(b->size, extra, &size) && size <= PTRDIFF_MAX &&
+        (b->size_max == 0 || size <= b->size_max))
+        b->failed = !allocate(b, size);
+    return buffer_reserve(b, extra);
 }
 
 bool buffer_reserve(struct buffer *b, size_t extra)

@@ -23,6 +23,8 @@ void buffer_done(struct buffer *b); /* frees; the buffer is empty and usable aga
 /* Room for `extra` more bytes at data + size; false (and failed) if refused. The caller writes
  * there and adds to size itself. */
 bool buffer_reserve(struct buffer *b, size_t extra);
+/* ... and if memory has to be allocated for it, not more than that. */
+bool buffer_reserve_exactly(struct buffer *b, size_t extra);
 
 void buffer_append(struct buffer *b, const void *data, size_t size);
 void buffer_append_text(struct buffer *b, const char *text);

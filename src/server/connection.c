@@ -29,6 +29,8 @@
 
 #define STOP_ROUNDS_MAX   16 /* receives from one connection while stopping */
 #define INPUT_STEP_BYTES  (16u << 10)
+#define RECEIVE_BYTES_MAX (256u << 10) /* of one receive: others wait for the thread */
+#define ROOM_TRIES_MAX    100          /* waits for a store that evicts */
 #define CHARGE_STEP_BYTES (64u << 10)
 
 void client_reply_part(struct client *client, struct tarn_bytes value, size_t offset, size_t size)
@@ -94,10 +96,23 @@ static void set_buffers(struct connection *c, uint64_t bytes)
         worker_charge(w);
 }
 
+/* Memory of the input buffer. One that was allocated for a large request takes what has been
+ * received: the kernel gives pages when they are written to. */
+static size_t input_bytes(struct connection *c)
+{
+    if (c->input.size > c->input_used_max)
+        c->input_used_max = c->input.size;
+    if (c->input.capacity <= INPUT_SHARED_BYTES)
+        c->input_used_max = c->input.size;
+    if (c->input.capacity - c->input_used_max <= INPUT_SHARED_BYTES)
+        return c->input.capacity;
+    return c->input_used_max + INPUT_SHARED_BYTES;
+}
+
 /* ... all that it takes now. */
 static void account_buffers(struct connection *c)
 {
-    uint64_t bytes = sizeof *c + c->input.capacity + client_transaction_bytes(&c->client);
+    uint64_t bytes = sizeof *c + input_bytes(c) + client_transaction_bytes(&c->client);
     if (c->output != NULL)
         bytes += output_capacity(c->output);
     set_buffers(c, bytes);
@@ -251,21 +266,32 @@ static void refuse_input(struct connection *c)
     c->state = CONNECTION_CLOSING;
 }
 
-/* Room in the connection's own buffer for what the request under way still needs, but never more
- * than about as much as has arrived. */
+/* Will so many more bytes be within the memory cap? A store that evicts is given time to. */
+static bool wait_for_memory(struct connection *c, size_t bytes)
+{
+    for (int i = 0; i < ROOM_TRIES_MAX; i++) {
+        if (server_memory_allows(c->client.server, bytes))
+            return true;
+        if (!tarn_make_room(c->client.session))
+            break;
+    }
+    return server_memory_allows(c->client.server, bytes);
+}
+
+/* Room in the connection's own buffer for what the request under way still needs: all of it as far
+ * as its announced lengths tell, so that nothing is copied when it grows. Address space only: its
+ * pages, and the memory cap, are used as they are received. */
 static bool reserve_input(struct connection *c)
 {
     struct buffer *b = &c->input;
-    size_t room = b->capacity - b->size;
-    if (room >= INPUT_STEP_BYTES)
-        return true;
     size_t needed = resp_parser_bytes_needed(c->parser);
     size_t extra = needed > b->size ? needed - b->size : INPUT_STEP_BYTES;
-    if (extra > b->size)
-        extra = b->size;
-    if (extra < INPUT_STEP_BYTES)
-        extra = INPUT_STEP_BYTES;
-    return server_memory_allows(c->client.server, 2 * extra) && buffer_reserve(b, extra);
+    if (!server_memory_could(c->client.server, extra))
+        return false;
+    if (extra > b->size ? !buffer_reserve_exactly(b, extra) : !buffer_reserve(b, extra))
+        return false;
+    size_t step = b->capacity - b->size;
+    return wait_for_memory(c, step < RECEIVE_BYTES_MAX ? step : RECEIVE_BYTES_MAX);
 }
 
 /* Keep the bytes from `taken` on in the connection's own buffer. shared: input is the worker's. */
@@ -314,6 +340,8 @@ static enum received receive(struct connection *c, bool may_defer)
         }
         base = c->input.data;
         room = c->input.capacity - have;
+        if (room > RECEIVE_BYTES_MAX)
+            room = RECEIVE_BYTES_MAX;
     } else if (have > 0) {
         memcpy(base, c->input.data, have);
     }
@@ -329,8 +357,10 @@ static enum received receive(struct connection *c, bool may_defer)
     }
     stats_add(&w->stats.input_bytes, size);
     atomic_store_explicit(&c->active_ns, w->now_ns, memory_order_relaxed);
-    if (!shared)
+    if (!shared) {
         c->input.size += size;
+        account_buffers(c);
+    }
     struct tarn_bytes input = {base, have + size};
     size_t taken = connection_execute(c, input);
     if (!shared)

@@ -41,6 +41,7 @@ struct connection {
     bool insistent;     /* reads nothing but goes on asking: no holding until all is sent */
     struct resp_parser *parser;
     struct buffer input;   /* received but not executed */
+    size_t input_used_max; /* bytes of it that have been written to since it was allocated */
     struct output *output; /* unsent; NULL when all is sent */
     struct output *out;    /* where replies go now: `output`, or the worker's */
     uint64_t buffers_bytes;

@@ -141,6 +141,14 @@ bool server_connections_full(struct server *server)
            hot_read(&server->hot.max_connections);
 }
 
+bool server_memory_could(struct server *server, uint64_t extra)
+{
+    uint64_t limit = hot_read(&server->hot.memory_bytes);
+    if (!server_is_writable(server) || hot_read(&server->hot.eviction) == TARN_EVICT_NOTHING)
+        return server_memory_allows(server, extra);
+    return limit == 0 || extra <= limit;
+}
+
 bool server_memory_allows(struct server *server, uint64_t extra)
 {
     uint64_t limit = hot_read(&server->hot.memory_bytes);

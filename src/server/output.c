@@ -81,21 +81,31 @@ void output_truncate(struct output *o, struct output_mark mark)
 
 static struct iovec part(const void *data, size_t size)
 {
+    if (size > OUTPUT_SEND_BYTES)
+        size = OUTPUT_SEND_BYTES;
     return (struct iovec){(void *)(uintptr_t)data, size}; /* sending only reads it */
 }
 
-/* The next unsent pieces; returns how many. */
+/* The next unsent pieces, of OUTPUT_SEND_BYTES if there are so many; returns how many. */
 static int gather(const struct output *o, struct iovec parts[PARTS_MAX])
 {
     int count = 0;
-    size_t at = o->bytes_sent;
+    size_t at = o->bytes_sent, total = 0;
     for (size_t i = o->refs_sent; i <= o->refs_count && count < PARTS_MAX; i++) {
         size_t end = i < o->refs_count ? o->refs[i].at : o->bytes.size;
-        if (end > at)
+        if (end > at) {
             parts[count++] = part(o->bytes.data + at, end - at);
+            total += end - at;
+        }
         at = end;
-        if (i < o->refs_count && count < PARTS_MAX)
+        if (total >= OUTPUT_SEND_BYTES)
+            break;
+        if (i < o->refs_count && count < PARTS_MAX) {
             parts[count++] = part(o->refs[i].value.data, o->refs[i].value.size);
+            total += o->refs[i].value.size;
+        }
+        if (total >= OUTPUT_SEND_BYTES)
+            break; /* a piece may have been cut: nothing can follow it */
     }
     return count;
 }
@@ -142,7 +152,7 @@ int output_send(struct output *o, const struct os *os, int fd, size_t *ret_sent)
             return status;
         *ret_sent += sent;
         advance(o, sent);
-        if (sent < wanted)
+        if (sent < wanted || (*ret_sent >= OUTPUT_SEND_BYTES && output_unsent(o) > 0))
             return -EAGAIN;
     }
     output_clear(o);

@@ -10,6 +10,8 @@
 #include "core/buffer.h"
 #include "os/os.h"
 
+#define OUTPUT_SEND_BYTES (1u << 20) /* most of one call, give or take a piece */
+
 struct output_ref {
     size_t at;               /* position in bytes */
     struct tarn_bytes value; /* what is left to send of it */
@@ -47,9 +49,10 @@ void output_append_ref(struct output *o, struct tarn_bytes value, struct tarn_pi
 struct output_mark output_mark(const struct output *o);
 void output_truncate(struct output *o, struct output_mark mark);
 
-/* Send until all is sent or the socket takes no more. ret_sent: bytes sent by this call, set in
- * any case. Returns 0, -EAGAIN when something is left, or the socket's error. When all is sent
- * the stream is empty, its memory kept. */
+/* Send until all is sent, the socket takes no more, or OUTPUT_SEND_BYTES are sent (others wait for
+ * the thread). ret_sent: bytes sent by this call, set in any case. Returns 0, -EAGAIN when
+ * something is left, or the socket's error. When all is sent the stream is empty, its memory kept.
+ */
 TARN_MUST int output_send(struct output *o, const struct os *os, int fd, size_t *ret_sent);
 
 /* Move what is unsent from `from` into the empty `to`; `from` is empty and usable after.

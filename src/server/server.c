@@ -468,6 +468,7 @@ void server_config_changed(struct server *server)
     set_hot(&hot->output_bytes_max, config->output_bytes_max);
     set_hot(&hot->request_bytes_max, config->request_bytes_max);
     set_hot(&hot->memory_bytes, config->memory_bytes);
+    set_hot(&hot->eviction, (uint64_t)config->eviction);
     set_hot(&hot->max_connections, config->max_connections);
     set_hot(&hot->idle_ns_max, config->idle_seconds_max * 1000000000);
     set_hot(&hot->slowlog_us, config->slowlog_us);

@@ -14,6 +14,7 @@
 /* Settings that workers look at, copied from the config when it changes. */
 struct server_hot {
     _Atomic uint64_t output_bytes_max, request_bytes_max, memory_bytes, max_connections;
+    _Atomic uint64_t eviction; /* enum tarn_eviction */
     _Atomic uint64_t idle_ns_max, slowlog_us, slowlog_entries_max;
     _Atomic bool password_set;
     _Atomic unsigned alone; /* > 0: every request is admitted and executed alone, in no run */
@@ -66,6 +67,9 @@ bool server_connections_full(struct server *server);
 /* Do `extra` more bytes of connection buffers fit under the memory cap? (Beside a writable store a
  * little always does, so that somebody can come in and make room.) */
 bool server_memory_allows(struct server *server, uint64_t extra);
+
+/* ... or could they, if a writable store with an eviction policy freed all it holds? */
+bool server_memory_could(struct server *server, uint64_t extra);
 
 /* reload.c: wait for a reload under way, at the end of the server. */
 void server_reload_join(struct server *server);
