@@ -377,11 +377,10 @@ static void reply_keys(struct client *client, const struct resp_request *request
     const struct command *command = find_inner(client, &inner);
     if (command == NULL)
         return;
-    size_t first = (size_t)command->key_first, step = (size_t)command->key_step;
-    size_t last = command->key_last < 0 ? inner.count - (size_t)-command->key_last
-                                        : (size_t)command->key_last;
-    reply_array(&client->reply, (last - first) / step + 1);
-    for (size_t i = first; i <= last; i += step) {
+    size_t count = command_keys_count(command, &inner);
+    reply_array(&client->reply, count);
+    for (size_t k = 0; k < count; k++) {
+        size_t i = (size_t)command->key_first + k * (size_t)command->key_step;
         if (with_flags)
             reply_array(&client->reply, 2);
         reply_bulk(&client->reply, inner.args[i]);

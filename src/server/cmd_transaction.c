@@ -1,18 +1,29 @@
 /* Transactions: MULTI, EXEC, DISCARD, WATCH and UNWATCH. Client libraries wrap their pipelines in
  * MULTI and EXEC by default.
  *
- * How: between MULTI and EXEC, requests that would be executed are copied and answered +QUEUED;
- * EXEC executes them one after another in one turn of the worker, so that all see one version of
- * the data. WATCH remembers the version: keys can change only by a reload, so EXEC does nothing
- * when there was one.
+ * How: between MULTI and EXEC, requests that would be executed are copied and answered +QUEUED.
+ * EXEC collects the keys of all of them and the watched ones, and has the store hold everybody else
+ * off these keys (tarn_begin()) while it looks at the watches and executes one request after
+ * another. So the whole takes effect at one moment. A request about the keyspace as a whole
+ * (DBSIZE, FLUSHALL ...) holds off everybody from everything.
  *
- * Bounds: the copies of one client are together at most request-limit bytes, and are counted as
- * its buffers. Failure modes: a request that is refused, or one too many, makes EXEC answer
- * EXECABORT, as in Redis. */
+ * Nothing can wait for memory in between: room is made before, as much as the queued requests take;
+ * a command that finds none nevertheless answers -OOM in its place, as in Redis.
+ *
+ * Of a data file, the version is what is watched: EXEC does nothing if there was a reload.
+ *
+ * Bounds: the copies and watched keys of one client are together at most request-limit bytes, and
+ * are counted as its buffers; WATCHED_KEYS_MAX. Failure modes: a request that is refused, or one
+ * too many, makes EXEC answer EXECABORT, as in Redis; with no memory for the list of keys, EXEC
+ * holds everybody off everything. */
 #include <stdlib.h>
 
 #include "server/command_rows.h"
 #include "server/server.h"
+#include "server/watched.h"
+
+#define ROOM_TRIES_MAX 32 /* waiting for memory before EXEC begins */
+#define KEYS_ON_STACK  64
 
 struct queued {
     const struct command *command;
@@ -22,11 +33,13 @@ struct queued {
 
 struct transaction {
     bool aborted; /* a request was refused */
-    bool watching;
-    uint64_t generation; /* of the data, at the first WATCH */
+    struct watched watched;
     struct queued **queue;
     size_t count, capacity;
-    size_t bytes; /* allocated for all of this */
+    size_t bytes;        /* allocated for all of this but `watched` */
+    size_t keys_count;   /* of all queued requests */
+    bool everything;     /* one of them is about the keyspace as a whole */
+    size_t memory_bytes; /* of those that may need memory */
 };
 
 /* The client's transaction, made if there is none; NULL if out of memory. */
@@ -47,22 +60,72 @@ void client_transaction_end(struct client *client)
     client->transaction = NULL;
     if (t == NULL)
         return;
+    watched_clear(&t->watched);
     for (size_t i = 0; i < t->count; i++)
         free(t->queue[i]);
     free(t->queue);
     free(t);
 }
 
-size_t client_transaction_bytes(const struct client *client)
+static size_t bytes_of_all(const struct transaction *t)
 {
-    return client->transaction != NULL ? client->transaction->bytes : 0;
+    return t->bytes + t->watched.bytes;
 }
 
-static uint64_t generation_now(struct client *client)
+size_t client_transaction_bytes(const struct client *client)
+{
+    return client->transaction != NULL ? bytes_of_all(client->transaction) : 0;
+}
+
+/* Would `size` bytes more be over the client's bound? */
+static bool over_limit(struct client *client, size_t size)
+{
+    server_config_lock(client->server);
+    uint64_t limit = server_config(client->server)->request_bytes_max;
+    server_config_unlock(client->server);
+    return limit != 0 && bytes_of_all(client->transaction) + size > limit;
+}
+
+/* --- memory --- */
+
+/* Are there `size` bytes for values in the store? */
+static bool has_room(const struct tarn_stats *stats, size_t size)
+{
+    uint64_t used = stats->memory_bytes < stats->memory_bytes_max ? stats->memory_bytes
+                                                                  : stats->memory_bytes_max;
+    return stats->memory_bytes_max == 0 ||
+           stats->memory_bytes_max - used + stats->free_bytes >= size;
+}
+
+static bool is_capped(struct client *client)
+{
+    server_config_lock(client->server);
+    bool capped = server_config(client->server)->memory_bytes != 0;
+    server_config_unlock(client->server);
+    return capped;
+}
+
+/* Is it certain already that a request of this size finds no memory? */
+static bool is_out_of_memory(struct client *client, size_t size)
 {
     struct tarn_stats stats;
+    if (!is_capped(client))
+        return false;
     tarn_stats_get(server_store(client->server), &stats);
-    return stats.generation;
+    return stats.eviction == TARN_EVICT_NOTHING && !has_room(&stats, size);
+}
+
+/* Wait for the memory that the queued requests will need, if waiting can help. */
+static void make_room(struct client *client, size_t size)
+{
+    struct tarn_stats stats;
+    if (size == 0 || !is_capped(client))
+        return;
+    for (int i = 0; i < ROOM_TRIES_MAX; i++) {
+        tarn_stats_get(server_store(client->server), &stats);
+        if (has_room(&stats, size) || !client_make_room(client))
+            return;
+    }
 }
 
 /* --- queueing --- */
@@ -101,6 +164,23 @@ static bool grow_queue(struct transaction *t)
     return true;
 }
 
+/* Is the request about the keyspace as a whole? Those that read or write keys name them, else. */
+static bool is_about_everything(const struct command *command)
+{
+    return command->key_first == 0 && (command->flags & (COMMAND_READONLY | COMMAND_WRITE)) != 0;
+}
+
+static void append_request(struct transaction *t, struct queued *copy, size_t size)
+{
+    struct resp_request request = {copy->args, copy->args_count};
+    t->queue[t->count++] = copy;
+    t->bytes += size;
+    t->keys_count += command_keys_count(copy->command, &request);
+    t->everything |= is_about_everything(copy->command);
+    if (copy->command->flags & COMMAND_DENYOOM)
+        t->memory_bytes += size;
+}
+
 static void queue_request(struct client *client, const struct command *command,
                           const struct resp_request *request)
 {
@@ -109,17 +189,15 @@ static void queue_request(struct client *client, const struct command *command,
     size_t size = sizeof(struct queued) + request->count * sizeof *request->args;
     for (size_t i = 0; i < request->count; i++)
         size += request->args[i].size;
-    server_config_lock(client->server);
-    uint64_t limit = server_config(client->server)->request_bytes_max;
-    server_config_unlock(client->server);
     struct queued *copy = NULL;
-    if (limit != 0 && t->bytes + size > limit) {
+    if ((command->flags & COMMAND_DENYOOM) && is_out_of_memory(client, size)) {
+        command_reply_failure(client, TARN_FULL);
+    } else if (over_limit(client, size)) {
         reply_error(&client->reply, "ERR the transaction exceeds request-limit");
     } else if (!grow_queue(t) || (copy = copy_request(command, request, size)) == NULL) {
         reply_error(&client->reply, "ERR out of memory for the transaction");
     } else {
-        t->queue[t->count++] = copy;
-        t->bytes += size;
+        append_request(t, copy, size);
         reply_simple(&client->reply, "QUEUED");
         return;
     }
@@ -177,6 +255,50 @@ static void execute(struct client *client, struct queued *queued)
     command->read(client, &request, found ? value : (struct tarn_bytes){NULL, 0});
 }
 
+/* All keys of the transaction, queued and watched, at ret_keys. */
+static void collect_keys(const struct transaction *t, struct tarn_bytes *ret_keys)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        struct resp_request request = {t->queue[i]->args, t->queue[i]->args_count};
+        ret_keys += command_keys(t->queue[i]->command, &request, ret_keys);
+    }
+    watched_keys(&t->watched, ret_keys);
+}
+
+/* From here to tarn_end() nobody else sees or changes what the transaction is about. */
+static void begin(struct client *client, const struct transaction *t)
+{
+    struct tarn_bytes on_stack[KEYS_ON_STACK], *keys = on_stack;
+    size_t count = t->keys_count + t->watched.count;
+    if (t->everything)
+        keys = NULL;
+    else if (count > KEYS_ON_STACK)
+        keys = malloc(count * sizeof *keys); /* NULL: everything */
+    if (keys != NULL)
+        collect_keys(t, keys);
+    tarn_begin(client->session, keys, count);
+    if (keys != on_stack)
+        free(keys);
+}
+
+/* The transaction is complete and without errors. */
+static void execute_all(struct client *client, struct transaction *t)
+{
+    make_room(client, t->memory_bytes);
+    begin(client, t);
+    if (watched_changed(&t->watched)) {
+        reply_null_array(&client->reply);
+    } else {
+        client->in_multi = false;
+        client->in_exec = true;
+        reply_array(&client->reply, t->count);
+        for (size_t i = 0; i < t->count; i++)
+            execute(client, t->queue[i]);
+        client->in_exec = false;
+    }
+    tarn_end(client->session);
+}
+
 void cmd_exec(struct client *client, const struct resp_request *request)
 {
     (void)request;
@@ -185,16 +307,10 @@ void cmd_exec(struct client *client, const struct resp_request *request)
         reply_error(&client->reply, "ERR EXEC without MULTI");
         return;
     }
-    if (t->aborted) {
+    if (t->aborted)
         reply_error(&client->reply, "EXECABORT Transaction discarded because of previous errors.");
-    } else if (t->watching && t->generation != generation_now(client)) {
-        reply_null_array(&client->reply);
-    } else {
-        client->in_multi = false;
-        reply_array(&client->reply, t->count);
-        for (size_t i = 0; i < t->count; i++)
-            execute(client, t->queue[i]);
-    }
+    else
+        execute_all(client, t);
     client_transaction_end(client);
 }
 
@@ -209,22 +325,35 @@ void cmd_discard(struct client *client, const struct resp_request *request)
     reply_simple(&client->reply, "OK");
 }
 
+/* Watch one key; false after having answered why not. */
+static bool watch(struct client *client, struct tarn_bytes key)
+{
+    if (over_limit(client, key.size)) {
+        reply_error(&client->reply, "ERR the transaction exceeds request-limit");
+        return false;
+    }
+    int status = watched_add(&client->transaction->watched, client->session, key);
+    if (status == TARN_TOOBIG)
+        reply_error(&client->reply, "ERR too many watched keys: at most %d", WATCHED_KEYS_MAX);
+    else if (status != TARN_OK)
+        reply_error(&client->reply, "ERR out of memory for the transaction");
+    return status == TARN_OK;
+}
+
+/* After an error the keys before it are watched, as they were asked to be. */
 void cmd_watch(struct client *client, const struct resp_request *request)
 {
-    (void)request;
     if (client->in_multi) {
         reply_error(&client->reply, "ERR WATCH inside MULTI is not allowed");
         return;
     }
-    struct transaction *t = transaction_of(client);
-    if (t == NULL) {
+    if (transaction_of(client) == NULL) {
         reply_error(&client->reply, "ERR out of memory for the transaction");
         return;
     }
-    if (!t->watching) {
-        t->watching = true;
-        t->generation = generation_now(client);
-    }
+    for (size_t i = 1; i < request->count; i++)
+        if (!watch(client, request->args[i]))
+            return;
     reply_simple(&client->reply, "OK");
 }
 
@@ -232,7 +361,7 @@ void cmd_watch(struct client *client, const struct resp_request *request)
 void cmd_unwatch(struct client *client, const struct resp_request *request)
 {
     (void)request;
-    if (client->transaction != NULL)
-        client->transaction->watching = false;
+    if (client->transaction != NULL && !client->in_exec)
+        watched_clear(&client->transaction->watched);
     reply_simple(&client->reply, "OK");
 }

@@ -318,6 +318,30 @@ bool command_arg_int32(struct client *client, const struct resp_request *request
     return true;
 }
 
+/* The last argument that may be a key. */
+static size_t last_key(const struct command *command, const struct resp_request *request)
+{
+    return command->key_last < 0 ? request->count - (size_t)-command->key_last
+                                 : (size_t)command->key_last;
+}
+
+size_t command_keys_count(const struct command *command, const struct resp_request *request)
+{
+    if (command->key_first == 0)
+        return 0;
+    size_t first = (size_t)command->key_first, last = last_key(command, request);
+    return last < first ? 0 : (last - first) / (size_t)command->key_step + 1;
+}
+
+size_t command_keys(const struct command *command, const struct resp_request *request,
+                    struct tarn_bytes *ret_keys)
+{
+    size_t count = command_keys_count(command, request);
+    for (size_t i = 0; i < count; i++)
+        ret_keys[i] = request->args[(size_t)command->key_first + i * (size_t)command->key_step];
+    return count;
+}
+
 void command_reply_status(struct client *client, struct tarn_bytes line)
 {
     struct buffer *out = client->reply.out;

@@ -49,6 +49,12 @@ int command_printed_size(struct tarn_bytes bytes);
 /* A "+line" reply; the line may come from anywhere, CR and LF in it are blanked. */
 void command_reply_status(struct client *client, struct tarn_bytes line);
 
+/* The keys of a request that has the right number of arguments, by its row's key positions. ret_keys
+ * has room for as many as command_keys_count() says; returns their number. */
+size_t command_keys_count(const struct command *command, const struct resp_request *request);
+size_t command_keys(const struct command *command, const struct resp_request *request,
+                    struct tarn_bytes *ret_keys);
+
 /* Put printf-style text (at most 127 bytes) before what was written since out->size was `start`:
  * for an array whose length is known only after its elements. They must be plain bytes, not
  * values from client_reply_value(). */

@@ -759,7 +759,7 @@ const struct command command_served[COMMAND_SERVED_COUNT] = {
      EVERY_KEY,
      .categories = "@fast @transaction",
      .group = "transactions", .since = "2.2.0", .complexity = "O(1)",
-     .summary = "Let the next EXEC do nothing if the data was reloaded",
+     .summary = "Let the next EXEC do nothing if a key has changed by then",
      .arguments = arguments_keys},
 };
 /* clang-format on */

@@ -17,10 +17,21 @@ struct table_watch {
     unsigned char key[];
 };
 
+/* Is there a present item of the watched key? */
+static bool is_there_locked(const struct shard *shard, const struct table_watch *w)
+{
+    struct tarn_bytes key = {w->key, w->key_size};
+    struct position position;
+    int64_t now_ms = 0;
+    uint64_t slot = shard_find_locked(shard, table_place(w->table, key).index, key, &position);
+    return slot != 0 && !table_expired(w->table, item_parts(slot_item(slot)).expire_ms, &now_ms);
+}
+
 void watch_notify_locked(struct shard *shard, struct tarn_bytes key)
 {
     for (struct table_watch *w = shard->watches; w != NULL; w = w->next)
-        if (key.data == NULL || bytes_equal((struct tarn_bytes){w->key, w->key_size}, key))
+        if (key.data == NULL ? is_there_locked(shard, w)
+                             : bytes_equal((struct tarn_bytes){w->key, w->key_size}, key))
             atomic_store_explicit(&w->changed, true, memory_order_release);
 }
 
