@@ -31,10 +31,15 @@ static void add_worker(struct worker *w, struct server_counters *sum)
     sum->clients_idle_closed += stats_read(&s->idle_closed);
 }
 
-/* HTTP's figures as counters: requests, connections now, hits, misses, rejected, buffers. */
-static struct server_counters http_counters(struct server *server)
+/* What is not counted by workers: HTTP's requests, connections now, hits, misses, rejected and
+ * buffers; the keys that the store has freed by itself. */
+static struct server_counters other_counters(struct server *server)
 {
     struct server_counters c = {0};
+    struct tarn_stats stats;
+    tarn_stats_get(server->store, &stats);
+    c.keys_expired = stats.expired_total;
+    c.keys_evicted = stats.evicted_total;
     if (server->http != NULL) {
         http_counters_get(server->http, &c.http_requests_total, &c.http_connections_now,
                           &c.keyspace_hits, &c.keyspace_misses, &c.connections_rejected);
@@ -48,15 +53,17 @@ void server_counters_get(struct server *server, struct server_counters *ret_coun
     struct server_counters sum = {0};
     for (unsigned i = 0; i < server->workers_count; i++)
         add_worker(server->workers[i], &sum);
-    struct server_counters http = http_counters(server);
+    struct server_counters other = other_counters(server);
     pthread_mutex_lock(&server->stats_lock);
-    const struct server_counters *base = &server->http_base;
-    sum.http_connections_now = http.http_connections_now;
-    sum.buffers_bytes += http.buffers_bytes;
-    sum.http_requests_total = http.http_requests_total - base->http_requests_total;
-    sum.keyspace_hits += http.keyspace_hits - base->keyspace_hits;
-    sum.keyspace_misses += http.keyspace_misses - base->keyspace_misses;
-    sum.connections_rejected += http.connections_rejected - base->connections_rejected;
+    const struct server_counters *base = &server->base;
+    sum.http_connections_now = other.http_connections_now;
+    sum.buffers_bytes += other.buffers_bytes;
+    sum.http_requests_total = other.http_requests_total - base->http_requests_total;
+    sum.keyspace_hits += other.keyspace_hits - base->keyspace_hits;
+    sum.keyspace_misses += other.keyspace_misses - base->keyspace_misses;
+    sum.connections_rejected += other.connections_rejected - base->connections_rejected;
+    sum.keys_expired = other.keys_expired - base->keys_expired;
+    sum.keys_evicted = other.keys_evicted - base->keys_evicted;
     pthread_mutex_unlock(&server->stats_lock);
     *ret_counters = sum;
 }
@@ -64,7 +71,7 @@ void server_counters_get(struct server *server, struct server_counters *ret_coun
 void server_counters_reset(struct server *server)
 {
     pthread_mutex_lock(&server->stats_lock);
-    server->http_base = http_counters(server);
+    server->base = other_counters(server);
     atomic_fetch_add_explicit(&server->stats_generation, 1, memory_order_release);
     pthread_mutex_unlock(&server->stats_lock);
 }
@@ -137,8 +144,8 @@ void server_error_counts_visit(struct server *server,
 bool server_connections_full(struct server *server)
 {
     uint64_t now = atomic_load_explicit(&server->connections_now, memory_order_relaxed);
-    return now + http_counters(server).http_connections_now >=
-           hot_read(&server->hot.max_connections);
+    uint64_t http = server->http != NULL ? http_connections_now(server->http) : 0;
+    return now + http >= hot_read(&server->hot.max_connections);
 }
 
 bool server_memory_could(struct server *server, uint64_t extra)

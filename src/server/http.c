@@ -527,14 +527,19 @@ void http_close(struct http *http)
     free(http);
 }
 
-uint64_t http_buffers_bytes(const struct http *http)
+uint64_t http_connections_now(const struct http *http)
 {
     uint64_t connections = 0;
 
     for (unsigned i = 0; i < HTTP_THREADS_MAX; i++)
         connections +=
             atomic_load_explicit(&http->threads[i].counters.connections, memory_order_relaxed);
-    return connections * HTTP_CONNECTION_BYTES +
+    return connections;
+}
+
+uint64_t http_buffers_bytes(const struct http *http)
+{
+    return http_connections_now(http) * HTTP_CONNECTION_BYTES +
            atomic_load_explicit(&http->buffered_bytes, memory_order_relaxed);
 }
 

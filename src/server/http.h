@@ -17,6 +17,7 @@ void http_close(struct http *http);          /* waits for replies under way; NUL
 
 /* Memory of its connections, bodies and generated replies now, for the cap on memory. */
 uint64_t http_buffers_bytes(const struct http *http);
+uint64_t http_connections_now(const struct http *http);
 
 /* For server_counters. */
 void http_counters_get(const struct http *http, uint64_t *ret_requests, uint64_t *ret_connections,

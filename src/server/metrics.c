@@ -56,6 +56,9 @@ static void append_info_value(struct buffer *out, const struct metrics_row *row,
     case KIND_UINT:
         buffer_append_uint(out, *(const uint64_t *)figure(row, sample));
         break;
+    case KIND_INT:
+        buffer_append_int(out, *(const int64_t *)figure(row, sample));
+        break;
     case KIND_DOUBLE:
         buffer_printf(out, "%.6f", *(const double *)figure(row, sample));
         break;
@@ -196,7 +199,8 @@ static void info_section(struct server *server, enum metrics_section section,
     else if (section == SECTION_ERRORSTATS)
         server_error_counts_visit(server, info_error, out);
     else if (section == SECTION_KEYSPACE && sample->store.keys > 0)
-        buffer_printf(out, "db0:keys=%" PRIu64 ",expires=0,avg_ttl=0\r\n", sample->store.keys);
+        buffer_printf(out, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%" PRId64 "\r\n",
+                      sample->store.keys, sample->store.expiring, sample->store.expire_ms_mean);
 }
 
 void metrics_info(struct server *server, struct tarn_bytes section, struct buffer *out)
@@ -354,6 +358,9 @@ static void json_value(struct buffer *out, const struct metrics_row *row,
     case KIND_UINT:
         buffer_append_uint(out, *(const uint64_t *)figure(row, sample));
         break;
+    case KIND_INT:
+        buffer_append_int(out, *(const int64_t *)figure(row, sample));
+        break;
     case KIND_DOUBLE:
     case KIND_RATIO:
     case KIND_PERCENT:
@@ -414,8 +421,9 @@ static void json_section(struct server *server, enum metrics_section section,
     else if (section == SECTION_ERRORSTATS)
         server_error_counts_visit(server, json_error, out);
     else if (section == SECTION_KEYSPACE)
-        buffer_printf(out, "\"db0\":{\"keys\":%" PRIu64 ",\"expires\":0,\"avg_ttl\":0}",
-                      sample->store.keys);
+        buffer_printf(
+            out, "\"db0\":{\"keys\":%" PRIu64 ",\"expires\":%" PRIu64 ",\"avg_ttl\":%" PRId64 "}",
+            sample->store.keys, sample->store.expiring, sample->store.expire_ms_mean);
     buffer_append_byte(out, '}');
 }
 

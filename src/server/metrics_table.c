@@ -81,11 +81,12 @@ const struct metrics_row metrics_rows[] = {
     FIXED("tracking_clients", "0"),
     FIXED("clients_in_timeout_table", "0"),
     COUNT("tarn_client_buffers_bytes", counters.buffers_bytes, "tarn_client_buffers_bytes",
-          "Bytes of request and reply buffers of RESP connections"),
+          "Bytes of connections with their request and reply buffers"),
 #undef S
 #define S SECTION_MEMORY
     COUNT("used_memory", memory_used, "tarn_memory_used_bytes",
-          "Bytes of data, index and client buffers"),
+          "Bytes that count against the cap: of the store, of connections, and beside a writable "
+          "store of the process itself"),
     SHOWN("used_memory_human", KIND_BYTES, memory_used),
     COUNT("used_memory_rss", memory_resident, "tarn_memory_resident_bytes",
           "Bytes of the process in memory"),
@@ -94,17 +95,30 @@ const struct metrics_row metrics_rows[] = {
           "Most bytes of the process that were ever in memory"),
     SHOWN("used_memory_peak_human", KIND_BYTES, memory_peak),
     SHOWN("used_memory_peak_perc", KIND_PERCENT, memory_peak_percent),
-    SHOWN("used_memory_dataset", KIND_UINT, store.memory_bytes),
+    SHOWN("used_memory_overhead", KIND_UINT, memory_overhead),
+    COUNT("used_memory_startup", memory_base, "tarn_memory_base_bytes",
+          "Bytes of the process itself, measured at the start, beside a writable store"),
+    SHOWN("used_memory_dataset", KIND_UINT, memory_data),
+    SHOWN("used_memory_dataset_perc", KIND_PERCENT, memory_data_percent),
     SHOWN("total_system_memory", KIND_UINT, memory_total),
     SHOWN("total_system_memory_human", KIND_BYTES, memory_total),
     COUNT("maxmemory", memory_max, "tarn_memory_max_bytes",
-          "Cap on data, index and buffers; 0 is none"),
+          "Cap on all memory together; 0 is none"),
     SHOWN("maxmemory_human", KIND_BYTES, memory_max),
     SHOWN("maxmemory_policy", KIND_ARRAY, policy),
     SHOWN("mem_fragmentation_ratio", KIND_RATIO, memory_ratio),
+    SHOWN("mem_fragmentation_bytes", KIND_INT, memory_rest),
+    FIXED("mem_not_counted_for_evict", "0"),
+    FIXED("mem_replication_backlog", "0"),
+    FIXED("mem_total_replication_buffers", "0"),
+    FIXED("mem_clients_slaves", "0"),
+    SHOWN("mem_clients_normal", KIND_UINT, counters.buffers_bytes),
+    FIXED("mem_cluster_links", "0"),
+    FIXED("mem_aof_buffer", "0"),
     FIXED("mem_allocator", "libc"),
     FIXED("active_defrag_running", "0"),
     FIXED("lazyfree_pending_objects", "0"),
+    FIXED("lazyfreed_objects", "0"),
 #undef S
 #define S SECTION_PERSISTENCE
     FIXED("loading", "0"),
@@ -144,8 +158,14 @@ const struct metrics_row metrics_rows[] = {
     FIXED("sync_full", "0"),
     FIXED("sync_partial_ok", "0"),
     FIXED("sync_partial_err", "0"),
-    FIXED("expired_keys", "0"),
-    FIXED("evicted_keys", "0"),
+    COUNT("expired_keys", counters.keys_expired, "tarn_keys_expired_total",
+          "Keys freed because their time had come"),
+    FIXED("expired_stale_perc", "0.00"),
+    FIXED("expired_time_cap_reached_count", "0"),
+    FIGURE("tarn_expired_lag_ms", KIND_UINT, store.expired_lag_ms, "tarn_expired_lag_milliseconds",
+           "Age of the oldest expired key whose memory is not yet freed"),
+    COUNT("evicted_keys", counters.keys_evicted, "tarn_keys_evicted_total",
+          "Keys evicted because memory was full"),
     COUNT("evicted_clients", counters.client_output_limit_cuts, "tarn_clients_cut_total",
           "Clients cut for the limit on unsent replies"),
     COUNT("tarn_clients_idle_closed", counters.clients_idle_closed,
@@ -189,9 +209,18 @@ const struct metrics_row metrics_rows[] = {
     COUNT("tarn_writable", writable, "tarn_writable", "1 for a writable store, 0 for a data file"),
     SHOWN("tarn_data_file", KIND_TEXT, data_path),
     SHOWN("tarn_data_format", KIND_ARRAY, format),
-    COUNT("tarn_data_bytes", store.data_bytes, "tarn_data_bytes", "Bytes of the data file"),
-    COUNT("tarn_index_bytes", store.index_bytes, "tarn_index_bytes", "Bytes of the index"),
+    COUNT("tarn_data_bytes", store.data_bytes, "tarn_data_bytes",
+          "Bytes of the data file, or of the items in memory"),
+    COUNT("tarn_index_bytes", store.index_bytes, "tarn_index_bytes",
+          "Bytes of the index, or of the table of a writable store"),
+    COUNT("tarn_free_bytes", store.free_bytes, "tarn_free_bytes", "Bytes held for items to come"),
+    COUNT("tarn_limbo_bytes", store.limbo_bytes, "tarn_limbo_bytes",
+          "Bytes of items replaced or deleted that somebody may still look at"),
+    COUNT("tarn_charged_bytes", store.charged_bytes, "tarn_charged_bytes",
+          "Bytes of connections and of the process itself that count against a writable store's "
+          "cap"),
     COUNT("tarn_keys", store.keys, "tarn_keys", "Distinct keys"),
+    COUNT("tarn_keys_expiring", store.expiring, "tarn_keys_expiring", "Keys that have an expiry"),
     COUNT("tarn_records", store.records, "tarn_records",
           "Records in the data file, repeated keys counted"),
     COUNT("tarn_key_bytes", store.key_bytes_total, "tarn_key_bytes", "Bytes of all keys"),
@@ -269,7 +298,14 @@ void metrics_sample_take(struct server *server, struct metrics_sample *ret_sampl
     s->server_time_us = (uint64_t)os->realtime_us(os);
     s->start_unix_seconds = s->server_time_us / 1000000 - s->uptime_seconds;
     s->ops_per_second = server_ops_per_second(server);
-    s->memory_used = s->store.memory_bytes + s->counters.buffers_bytes;
+    s->memory_used = tarn_memory_used(server_store(server));
+    s->memory_base = server_base_bytes(server);
+    s->memory_data = s->writable ? s->store.item_bytes : s->store.memory_bytes;
+    s->memory_overhead = s->memory_used > s->memory_data ? s->memory_used - s->memory_data : 0;
+    s->memory_rest = (int64_t)(s->memory_resident - s->memory_used);
+    if (s->memory_used > s->memory_base)
+        s->memory_data_percent =
+            100.0 * (double)s->memory_data / (double)(s->memory_used - s->memory_base);
     if (s->memory_used > 0)
         s->memory_ratio = (double)s->memory_resident / (double)s->memory_used;
     if (s->memory_peak > 0)

@@ -40,7 +40,10 @@ struct metrics_sample {
     uint64_t process_id, port, http_port, uptime_seconds, uptime_days, server_time_us;
     uint64_t threads, max_clients, memory_max, memory_used, memory_resident, memory_peak;
     uint64_t memory_total, ops_per_second, start_unix_seconds;
+    uint64_t memory_base, memory_data, memory_overhead;
+    int64_t memory_rest;
     double cpu_system_seconds, cpu_user_seconds, memory_ratio, memory_peak_percent;
+    double memory_data_percent;
     double load_seconds;
     uint64_t index_built, writable;
     const char *run_id, *data_path, *config_file, *version, *redis_version;
@@ -49,6 +52,7 @@ struct metrics_sample {
 
 enum metrics_kind {
     KIND_UINT,
+    KIND_INT,     /* int64_t; not for Prometheus */
     KIND_DOUBLE,  /* INFO: 6 decimals */
     KIND_RATIO,   /* INFO: 2 decimals */
     KIND_PERCENT, /* INFO: 2 decimals and '%' */

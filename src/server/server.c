@@ -300,8 +300,9 @@ static int start_workers(struct server *server, struct tarn_error *error)
 static void charge_base(struct server *server)
 {
     uint64_t resident = os_memory_resident(), used = tarn_memory_used(server->store);
-    server->base_bytes = resident > used ? resident - used : 0;
-    tarn_charge(server->store, (int64_t)server->base_bytes);
+    uint64_t base = resident > used ? resident - used : 0;
+    atomic_store(&server->base_bytes, base);
+    tarn_charge(server->store, (int64_t)base);
 }
 
 void server_stop(struct server *server)
@@ -508,6 +509,11 @@ uint16_t server_port(struct server *server)
 uint16_t server_http_port(struct server *server)
 {
     return server->http_port;
+}
+
+uint64_t server_base_bytes(const struct server *server)
+{
+    return atomic_load_explicit(&server->base_bytes, memory_order_relaxed);
 }
 
 const char *server_data_path(struct server *server)

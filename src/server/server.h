@@ -58,7 +58,8 @@ struct server_counters {
     uint64_t keyspace_hits, keyspace_misses;
     uint64_t net_input_bytes, net_output_bytes;
     uint64_t errors_total, client_output_limit_cuts, clients_idle_closed;
-    uint64_t buffers_bytes; /* input + output buffers now */
+    uint64_t buffers_bytes; /* connections and their input and output buffers, now */
+    uint64_t keys_expired, keys_evicted;
 };
 void server_counters_get(struct server *server, struct server_counters *ret_counters);
 void server_counters_reset(struct server *server);
@@ -84,6 +85,8 @@ uint16_t server_port(struct server *server);           /* as bound (port 0 picks
 uint16_t server_http_port(struct server *server);
 const char *server_data_path(struct server *server); /* NULL: a writable store */
 unsigned server_thread_count(struct server *server);
+/* Memory of the process itself, as counted in a writable store's cap. */
+uint64_t server_base_bytes(const struct server *server);
 
 /* --- clients --- */
 

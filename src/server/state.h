@@ -33,7 +33,7 @@ struct server {
     uint16_t port;
     char run_id[41];
     uint64_t start_ns;
-    uint64_t base_bytes; /* memory of the process itself, counted in the store's cap */
+    _Atomic uint64_t base_bytes; /* memory of the process itself, counted in the store's cap */
 
     struct worker **workers;
     unsigned workers_count;
@@ -48,8 +48,8 @@ struct server {
     struct slowlog slowlog;
 
     _Atomic uint64_t stats_generation;
-    pthread_mutex_t stats_lock;       /* guards http_base and resets */
-    struct server_counters http_base; /* HTTP's figures at the last reset */
+    pthread_mutex_t stats_lock;  /* guards base and resets */
+    struct server_counters base; /* figures of HTTP and the store at the last reset */
 
     pthread_mutex_t reload_lock; /* guards the three below */
     pthread_t reload_thread;
