@@ -68,7 +68,7 @@ static bool parse_unit(struct client *client, const struct resp_request *request
     return false;
 }
 
-/* Let `look` see the key's value; it must answer TARN_KEEP. */
+/* Let `look` see the key's value; it must answer TARN_PEEK. */
 static void peek(struct client *client, struct tarn_bytes key, tarn_change look, void *context)
 {
     struct tarn_update update = {.record = {.key = key}};
@@ -108,7 +108,7 @@ static enum tarn_verdict look_at_bit(void *context, struct tarn_update *update)
     struct one_bit *bit = context;
     bit->key_found = update->record.value.data != NULL;
     bit->found = bits_get(update->record.value, bit->at);
-    return TARN_KEEP;
+    return TARN_PEEK;
 }
 
 static enum tarn_verdict set_bit(void *context, struct tarn_update *update)
@@ -119,7 +119,7 @@ static enum tarn_verdict set_bit(void *context, struct tarn_update *update)
     bool inside = at < value.size;
     bit->found = bits_get(value, bit->at);
     if (inside && bit->found == bit->wanted)
-        return TARN_KEEP;
+        return TARN_PEEK;
     bit->byte = inside ? ((const unsigned char *)value.data)[at] : 0;
     bits_write(&bit->byte, bit->at % 8, 1, bit->wanted);
     update->patch = (struct tarn_bytes){&bit->byte, 1};
@@ -193,12 +193,15 @@ void cmd_bitcount(struct client *client, const struct resp_request *request,
         return;
     }
     if (request->count > 3 && (!command_arg_int(client, request, 2, &range.start) ||
-                               !command_arg_int(client, request, 3, &range.last) ||
-                               !parse_unit(client, request, 4, &range.in_bits)))
+                               !command_arg_int(client, request, 3, &range.last)))
+        return;
+    if (range.start < 0 && range.last < 0 && range.start > range.last) {
+        reply_int(&client->reply, 0); /* before the unit is looked at, as in Redis 7.0 */
+        return;
+    }
+    if (!parse_unit(client, request, 4, &range.in_bits))
         return;
     resolve_range(&range, value.size, &first, &end);
-    if (range.start < 0 && range.last < 0 && range.start > range.last)
-        first = end;
     reply_int(&client->reply, (int64_t)bits_count(value.data, first, end));
 }
 
@@ -421,7 +424,7 @@ static enum tarn_verdict apply_ops(void *context, struct tarn_update *update)
     for (size_t i = 0; i < run->count; i++)
         changed |= apply_op(run, value, &run->ops[i]);
     if (!changed)
-        return TARN_KEEP;
+        return TARN_PEEK;
     update->patch = (struct tarn_bytes){run->span, size};
     update->patch_offset = run->from;
     return TARN_PATCH;

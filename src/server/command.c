@@ -23,16 +23,11 @@ struct refusal {
 };
 
 static const struct refusal refusals[] = {
-    {"hash", "it holds strings only"},
-    {"list", "it holds strings only"},
-    {"set", "it holds strings only"},
-    {"sorted-set", "it holds strings only"},
-    {"stream", "it holds strings only"},
-    {"geo", "it holds strings only"},
-    {"hyperloglog", "it holds strings only"},
-    {"pubsub", "it has no channels"},
-    {"scripting", "it runs no scripts"},
-    {NULL, NULL},
+    {"hash", "it holds strings only"},        {"list", "it holds strings only"},
+    {"set", "it holds strings only"},         {"sorted-set", "it holds strings only"},
+    {"stream", "it holds strings only"},      {"geo", "it holds strings only"},
+    {"hyperloglog", "it holds strings only"}, {"pubsub", "it has no channels"},
+    {"scripting", "it runs no scripts"},      {NULL, NULL},
 };
 
 /* --- finding --- */

@@ -4,27 +4,15 @@
 
 #include <stdlib.h>
 
-#include "server/server.h"
-
-#define SMALL_BYTES (64u << 10) /* below, the limit is not looked at: no more than a reply takes   \
-                                 */
-
-static bool fits(struct tarn *store, size_t size)
-{
-    struct tarn_stats stats;
-    if (size < SMALL_BYTES)
-        return true;
-    tarn_stats_get(store, &stats);
-    return stats.memory_bytes_max == 0 || (stats.memory_bytes <= stats.memory_bytes_max &&
-                                           size <= stats.memory_bytes_max - stats.memory_bytes);
-}
+#include "server/state.h"
 
 void *command_scratch_take(struct client *client, size_t size)
 {
-    struct tarn *store = server_store(client->server);
-    void *memory = fits(store, size) ? malloc(size) : NULL;
+    if (!server_memory_allows(client->server, size))
+        return NULL;
+    void *memory = malloc(size);
     if (memory != NULL)
-        tarn_charge(store, (int64_t)size);
+        tarn_charge(server_store(client->server), (int64_t)size);
     return memory;
 }
 
