@@ -11,6 +11,7 @@ import threading
 
 import pytest
 
+import resp
 from beside_redis import run_stream, running_redis, split, talk
 
 KEYS = ["bits:%d" % i for i in range(5)]
@@ -191,6 +192,33 @@ def test_differences_on_purpose(redis, store):
         assert got[-1] == wanted, reason
         assert got != talk(redis, conversation), "no difference any more: " + reason
     talk(redis, ["DEL x y z"])
+
+
+def test_watch_sees_changes_only(redis, store):
+    """A bit that is set to what it was is no change; everything else is."""
+    cases = [(["SETBIT k 1 1"], "SETBIT k 1 1"), (["SETBIT k 1 1"], "SETBIT k 1 0"),
+             (["SETBIT k 1 1"], "SETBIT k 9 0"), ([], "SETBIT k 0 0"),
+             (["SETBIT k 1 1"], "BITFIELD k SET u8 0 64"), (["SETBIT k 1 1"], "BITFIELD k SET u8 0 65"),
+             (["SETBIT k 1 1"], "BITFIELD k GET u8 0"), (["SETBIT k 1 1"], "BITFIELD k SET u8 8 0"),
+             (["SETBIT k 1 1"], "BITFIELD k OVERFLOW FAIL SET u8 0 300"),
+             (["SETBIT k 1 1"], "BITFIELD k SET u8 0 65 SET u8 900000 0"),
+             (["SETBIT k 900000 1"], "SETBIT k 5 1"), (["SETBIT k 900000 1"], "SETBIT k 5 0"),
+             ([], "BITOP AND k none none"), (["SETBIT k 1 1"], "BITOP AND k none none"),
+             (["SETBIT k 1 1"], "BITOP OR k k")]
+
+    def outcome(port, before, command):
+        with resp.Connection(port) as one, resp.Connection(port) as other:
+            one.command("BITOP", "OR", "k", "none")
+            for line in before:
+                one.command(*split(line))
+            one.command("WATCH", "k")
+            other.command(*split(command))
+            one.command("MULTI")
+            one.command("PING")
+            return one.command("EXEC") is resp.NULL_ARRAY
+
+    for before, command in cases:
+        assert outcome(store.port, before, command) == outcome(redis, before, command), command
 
 
 # --- large values ---
