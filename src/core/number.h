@@ -45,6 +45,15 @@ const char *number_format_scaled(uint64_t count, char out[32]);
 const char *number_format_duration(uint64_t ns, char out[32]);
 const char *number_format_real(double value, char out[32]);
 
+/* Bytes that the text of any finite long double takes, and the longest text that is read. */
+#define NUMBER_LONG_DOUBLE_BYTES 5120
+/* As INCRBYFLOAT of Redis takes a number: what C's strtold() takes (hexadecimal and "inf" too)
+ * without space before it, but not NaN, too large or too small. */
+bool number_parse_long_double(struct tarn_bytes text, long double *ret_value);
+/* A finite value, rounded to 17 digits after the point, trailing zeros left out; returns the size,
+ * without a NUL. */
+size_t number_format_long_double(long double value, char out[NUMBER_LONG_DOUBLE_BYTES]);
+
 /* "1.5 GB"-like text of a byte count for people, powers of 1000: at most 31 characters. */
 const char *number_format_size(uint64_t bytes, char out[32]);
 /* A measured value for people, 4 or 5 digits of it but all before the point: "1,234,567", "123.4",

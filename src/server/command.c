@@ -337,6 +337,17 @@ size_t command_keys(const struct command *command, const struct resp_request *re
     return count;
 }
 
+bool command_update(struct client *client, struct tarn_bytes key, tarn_change change, void *context)
+{
+    int status;
+    do {
+        status = tarn_update(client->session, key, change, context);
+    } while (status == TARN_FULL && client_make_room(client));
+    if (status != TARN_OK)
+        command_reply_failure(client, status);
+    return status == TARN_OK;
+}
+
 void command_reply_status(struct client *client, struct tarn_bytes line)
 {
     struct buffer *out = client->reply.out;

@@ -21,6 +21,109 @@ const struct command_argument arguments_keys[] = {
     END,
 };
 
+/* --- values --- */
+
+const struct command_argument arguments_key_value[] = {
+    {"key", ARGUMENT_KEY},
+    {"value", ARGUMENT_STRING},
+    END,
+};
+
+static const struct command_argument nx_xx[] = {
+    TOKEN("nx", "NX"),
+    TOKEN("xx", "XX"),
+    END,
+};
+
+#define EXPIRATION_TIMES                                                                           \
+    {"seconds", ARGUMENT_INTEGER, .token = "EX"},                                                  \
+        {"milliseconds", ARGUMENT_INTEGER, .token = "PX"},                                         \
+        {"unix-time-seconds", ARGUMENT_UNIX_TIME, .token = "EXAT"},                                \
+    {                                                                                              \
+        "unix-time-milliseconds", ARGUMENT_UNIX_TIME, .token = "PXAT"                              \
+    }
+
+static const struct command_argument set_expiration[] = {
+    EXPIRATION_TIMES,
+    TOKEN("keepttl", "KEEPTTL"),
+    END,
+};
+
+const struct command_argument arguments_set[] = {
+    {"key", ARGUMENT_KEY},
+    {"value", ARGUMENT_STRING},
+    {"condition", ARGUMENT_ONEOF, .optional = true, .parts = nx_xx},
+    {"get", ARGUMENT_PURE_TOKEN, .token = "GET", .optional = true},
+    {"expiration", ARGUMENT_ONEOF, .optional = true, .parts = set_expiration},
+    END,
+};
+
+static const struct command_argument getex_expiration[] = {
+    EXPIRATION_TIMES,
+    TOKEN("persist", "PERSIST"),
+    END,
+};
+
+const struct command_argument arguments_getex[] = {
+    {"key", ARGUMENT_KEY},
+    {"expiration", ARGUMENT_ONEOF, .optional = true, .parts = getex_expiration},
+    END,
+};
+
+const struct command_argument arguments_setex[] = {
+    {"key", ARGUMENT_KEY},
+    {"seconds", ARGUMENT_INTEGER},
+    {"value", ARGUMENT_STRING},
+    END,
+};
+
+const struct command_argument arguments_psetex[] = {
+    {"key", ARGUMENT_KEY},
+    {"milliseconds", ARGUMENT_INTEGER},
+    {"value", ARGUMENT_STRING},
+    END,
+};
+
+const struct command_argument arguments_mset[] = {
+    {"key_value", ARGUMENT_BLOCK, .multiple = true, .parts = arguments_key_value},
+    END,
+};
+
+const struct command_argument arguments_incrby[] = {
+    {"key", ARGUMENT_KEY},
+    {"increment", ARGUMENT_INTEGER},
+    END,
+};
+
+const struct command_argument arguments_decrby[] = {
+    {"key", ARGUMENT_KEY},
+    {"decrement", ARGUMENT_INTEGER},
+    END,
+};
+
+const struct command_argument arguments_incrbyfloat[] = {
+    {"key", ARGUMENT_KEY},
+    {"increment", ARGUMENT_DOUBLE},
+    END,
+};
+
+const struct command_argument arguments_setrange[] = {
+    {"key", ARGUMENT_KEY},
+    {"offset", ARGUMENT_INTEGER},
+    {"value", ARGUMENT_STRING},
+    END,
+};
+
+const struct command_argument arguments_lcs[] = {
+    {"key1", ARGUMENT_KEY},
+    {"key2", ARGUMENT_KEY},
+    {"len", ARGUMENT_PURE_TOKEN, .token = "LEN", .optional = true},
+    {"idx", ARGUMENT_PURE_TOKEN, .token = "IDX", .optional = true},
+    {"len", ARGUMENT_INTEGER, .token = "MINMATCHLEN", .optional = true},
+    {"withmatchlen", ARGUMENT_PURE_TOKEN, .token = "WITHMATCHLEN", .optional = true},
+    END,
+};
+
 const struct command_argument arguments_range[] = {
     {"key", ARGUMENT_KEY},
     {"start", ARGUMENT_INTEGER},

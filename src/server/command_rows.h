@@ -10,10 +10,10 @@
 /* How many ids the rows of each table take, subcommands included, and how many of the served ones
  * are top-level. The compiler checks each number where its table ends. */
 enum {
-    COMMAND_SERVED_IDS = 107,
-    COMMAND_REFUSED_IDS = 180,
-    COMMAND_SERVED_COUNT = 62,
-    COMMAND_GET_ROW = 21, /* where GET stands in the served table */
+    COMMAND_SERVED_IDS = 124,
+    COMMAND_REFUSED_IDS = 163,
+    COMMAND_SERVED_COUNT = 79,
+    COMMAND_GET_ROW = 24, /* where GET stands in the served table */
 };
 
 extern const struct command command_served[COMMAND_SERVED_COUNT]; /* sorted by name */
@@ -42,6 +42,11 @@ bool command_arg_int(struct client *client, const struct resp_request *request, 
 /* As command_arg_int(), and it must fit 32 bits. */
 bool command_arg_int32(struct client *client, const struct resp_request *request, size_t index,
                        int64_t *ret_value);
+
+/* tarn_update() of a key, with room made where it is needed; false after having answered the error.
+ * A view that `change` kept stays valid until the handler calls the store again. */
+bool command_update(struct client *client, struct tarn_bytes key, tarn_change change,
+                    void *context);
 
 /* How much of an argument to print in an error with %.*s: up to its first NUL, as Redis does. */
 int command_printed_size(struct tarn_bytes bytes);
@@ -78,7 +83,31 @@ void cmd_get(struct client *client, const struct resp_request *request, struct t
 void cmd_strlen(struct client *client, const struct resp_request *request, struct tarn_bytes value);
 void cmd_getrange(struct client *client, const struct resp_request *request,
                   struct tarn_bytes value);
+void cmd_append(struct client *client, const struct resp_request *request);
+void cmd_setrange(struct client *client, const struct resp_request *request);
 void cmd_mget(struct client *client, const struct resp_request *request);
+void cmd_mset(struct client *client, const struct resp_request *request);
+void cmd_msetnx(struct client *client, const struct resp_request *request);
+
+/* --- cmd_set.c --- */
+void cmd_set(struct client *client, const struct resp_request *request);
+const char *cmd_set_key_use(const struct resp_request *request);
+void cmd_setnx(struct client *client, const struct resp_request *request);
+void cmd_setex(struct client *client, const struct resp_request *request);
+void cmd_psetex(struct client *client, const struct resp_request *request);
+void cmd_getset(struct client *client, const struct resp_request *request);
+void cmd_getdel(struct client *client, const struct resp_request *request);
+void cmd_getex(struct client *client, const struct resp_request *request);
+
+/* --- cmd_number.c --- */
+void cmd_incr(struct client *client, const struct resp_request *request);
+void cmd_decr(struct client *client, const struct resp_request *request);
+void cmd_incrby(struct client *client, const struct resp_request *request);
+void cmd_decrby(struct client *client, const struct resp_request *request);
+void cmd_incrbyfloat(struct client *client, const struct resp_request *request);
+
+/* --- cmd_lcs.c --- */
+void cmd_lcs(struct client *client, const struct resp_request *request);
 
 /* --- cmd_bit.c --- */
 void cmd_setbit(struct client *client, const struct resp_request *request);
@@ -202,16 +231,19 @@ void cmd_latency_doctor(struct client *client, const struct resp_request *reques
 void cmd_latency_graph(struct client *client, const struct resp_request *request);
 
 /* --- arguments, for COMMAND DOCS: command_arguments.c --- */
-extern const struct command_argument arguments_key[], arguments_keys[], arguments_range[],
-    arguments_pattern[], arguments_scan[], arguments_memory_usage[], arguments_rename[],
-    arguments_copy[], arguments_move[], arguments_swapdb[], arguments_flush[], arguments_expire[],
-    arguments_pexpire[], arguments_expireat[], arguments_pexpireat[], arguments_ping[],
-    arguments_echo[], arguments_select[], arguments_hello[], arguments_auth[],
-    arguments_client_setname[], arguments_client_setinfo[], arguments_client_list[],
-    arguments_client_kill[], arguments_client_reply[], arguments_on_off[],
-    arguments_command_names[], arguments_command_list[], arguments_command_getkeys[],
-    arguments_config_get[], arguments_config_set[], arguments_info[], arguments_wait[],
-    arguments_lolwut[], arguments_shutdown[], arguments_slowlog_get[],
-    arguments_latency_histogram[], arguments_latency_event[], arguments_latency_events[];
+extern const struct command_argument arguments_key[], arguments_keys[], arguments_key_value[],
+    arguments_set[], arguments_setex[], arguments_psetex[], arguments_getex[], arguments_mset[],
+    arguments_incrby[], arguments_decrby[], arguments_incrbyfloat[], arguments_setrange[],
+    arguments_lcs[], arguments_range[], arguments_pattern[], arguments_scan[],
+    arguments_memory_usage[], arguments_rename[], arguments_copy[], arguments_move[],
+    arguments_swapdb[], arguments_flush[], arguments_expire[], arguments_pexpire[],
+    arguments_expireat[], arguments_pexpireat[], arguments_ping[], arguments_echo[],
+    arguments_select[], arguments_hello[], arguments_auth[], arguments_client_setname[],
+    arguments_client_setinfo[], arguments_client_list[], arguments_client_kill[],
+    arguments_client_reply[], arguments_on_off[], arguments_command_names[],
+    arguments_command_list[], arguments_command_getkeys[], arguments_config_get[],
+    arguments_config_set[], arguments_info[], arguments_wait[], arguments_lolwut[],
+    arguments_shutdown[], arguments_slowlog_get[], arguments_latency_histogram[],
+    arguments_latency_event[], arguments_latency_events[];
 
 #endif

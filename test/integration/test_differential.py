@@ -139,6 +139,10 @@ SAME = [
     ["COMMAND LIST FILTERBY PATTERN nosuch*"], ["COMMAND LIST FILTERBY PATTERN getran*"],
     ["COMMAND LIST FILTERBY PATTERN GETRAN*"], ["COMMAND LIST FILTERBY MODULE x"],
     ["COMMAND LIST FILTERBY ACLCAT nosuch"],
+    ["COMMAND INFO set"], ["COMMAND GETKEYS SET a b"], ["COMMAND GETKEYS MSET a b c d"],
+    ["COMMAND GETKEYSANDFLAGS SET a b"], ["COMMAND GETKEYSANDFLAGS SET a b EX 1 get"],
+    ["COMMAND GETKEYSANDFLAGS SET get get"], ["COMMAND GETKEYSANDFLAGS MSETNX a b c d"],
+    ["COMMAND GETKEYSANDFLAGS LCS a b"], ["COMMAND GETKEYS LCS a b LEN"],
     ["COMMAND GETKEYS GET a"], ["COMMAND GETKEYS MGET a b c"], ["COMMAND GETKEYS nosuch a"],
     ["COMMAND GETKEYS PING a"], ["COMMAND GETKEYS GET a b"], ["COMMAND GETKEYS"],
     ["COMMAND GETKEYS GET"], ["COMMAND GETKEYS GETRANGE a"],
@@ -219,8 +223,8 @@ DIFFERENT = [
     (["MULTI", "EXEC x", "EXEC"],
      b"-EXECABORT Transaction discarded because of previous errors.\r\n",
      "Redis discards at once, with the reason in another form"),
-    (["COMMAND INFO set"], None, "COMMAND describes what is served"),
-    (["COMMAND GETKEYS SET a b"], b"-ERR Invalid command specified\r\n",
+    (["COMMAND INFO hset"], None, "COMMAND describes what is served"),
+    (["COMMAND GETKEYS HGET a b"], b"-ERR Invalid command specified\r\n",
      "COMMAND describes what is served"),
 ]
 
