@@ -40,8 +40,9 @@ struct os {
     int (*unlink)(const struct os *os, const char *path);
 
     /* Anonymous memory, zeroed, huge pages where the kernel grants them; only touched pages cost.
-     * The address is 2 MiB aligned when size >= 2 MiB. The page after the last one used is not
-     * accessible. size 0: -EINVAL. unmap takes the same size; address NULL does nothing. */
+     * The address is aligned to 2 MiB when size >= 2 MiB, else to 64 bytes. The page after the last
+     * one used is not accessible. size 0: -EINVAL. unmap takes the same size; address NULL does
+     * nothing. */
     int (*map)(const struct os *os, size_t size, void **ret_address);
     void (*unmap)(const struct os *os, void *address, size_t size);
     /* Part of such memory, whole 4 KiB pages, costs nothing again until it is touched; it reads as

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/prefetch.h"
+
 enum { FD_FIRST = 100 };
 
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
@@ -91,7 +93,7 @@ static int memory_map(const struct os *os, size_t size, void **ret_address)
     if (size == 0)
         return -EINVAL;
     void *address = NULL;
-    size_t alignment = size < HUGE_PAGE_BYTES ? sizeof(void *) : HUGE_PAGE_BYTES;
+    size_t alignment = size < HUGE_PAGE_BYTES ? CACHE_LINE_BYTES : HUGE_PAGE_BYTES;
     if (size >= (size_t)1 << 32 || posix_memalign(&address, alignment, size) != 0)
         return -ENOMEM;
     memset(address, 0, size);
