@@ -248,6 +248,15 @@ def test_embedded_memory(bench):
     assert 0 < result.latency_us["p50"] < 1000
 
 
+@pytest.mark.parametrize("workload", ["a", "b", "d", "e", "f", "set", "mixed"])
+def test_embedded_memory_is_written(bench, workload):
+    """Catches: writes that go nowhere or store other bytes, scans that see nothing."""
+    result = bench("--embedded", "memory", "--records", 5000, "--workload", workload, "--verify",
+                   "--requests", 20000, "--threads", 2)
+    assert result.wrong == 0 and result.misses == 0
+    assert result.total_ops >= 20000
+
+
 def test_embedded_none_is_the_generator_alone(bench):
     result = bench("--embedded", "none", "--records", 20000, "--duration", "300ms")
     assert result.hits == result.total_ops > 10000
