@@ -78,16 +78,29 @@ static inline void world_prepare(struct world *world, const char *password, uint
     world->os.context = world;
 }
 
-static inline void world_open(struct world *world, const char *password, uint64_t output_limit)
+/* path NULL: a writable store. */
+static inline void world_start(struct world *world, const char *path)
 {
     struct tarn_error error;
-    world_prepare(world, password, output_limit);
     assert_int_equal(
-        server_open(&world->os, &world->config, world->path, NULL, NULL, &world->server, &error),
-        TARN_OK);
+        server_open(&world->os, &world->config, path, NULL, NULL, &world->server, &error), TARN_OK);
     world->w = world->server->workers[0];
     assert_int_equal(tarn_session_open(world->server->store, &world->w->session, &error), TARN_OK);
     world->w->now_ns = 1000000000000;
+}
+
+static inline void world_open(struct world *world, const char *password, uint64_t output_limit)
+{
+    world_prepare(world, password, output_limit);
+    world_start(world, world->path);
+}
+
+/* An empty writable store instead of the data file. memory: the cap; 0: none. */
+static inline void world_open_writable(struct world *world, uint64_t memory)
+{
+    world_prepare(world, "", 0);
+    world->config.memory_bytes = memory;
+    world_start(world, NULL);
 }
 
 /* Undo world_prepare(). */
