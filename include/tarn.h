@@ -210,6 +210,11 @@ struct tarn_record {
 TARN_API TARN_MUST int tarn_get_record(struct tarn_session *session, struct tarn_bytes key,
                                        struct tarn_record *ret_record);
 
+/* When a key expires (0: never); that does not count as use of it, for the eviction policy. TARN_OK
+ * or TARN_NOTFOUND. */
+TARN_API TARN_MUST int tarn_get_expiry(struct tarn_session *session, struct tarn_bytes key,
+                                       int64_t *ret_expire_ms);
+
 /* Bytes of memory that a key takes: key, value, and its share of what finds it, which is a mean.
  * TARN_OK or TARN_NOTFOUND. */
 TARN_API TARN_MUST int tarn_usage(struct tarn_session *session, struct tarn_bytes key,
@@ -292,7 +297,8 @@ typedef enum tarn_verdict (*tarn_change)(void *context, struct tarn_update *upda
 /* Read, decide and write as one step: nobody else changes the key meanwhile. `change` is called
  * once, on this thread, under a lock: it must be short and must not call into the store. What it
  * leaves in *update must stay until this returns. The value it saw stays valid as that of
- * tarn_get() does, but after TARN_PATCH and TARN_PEEK only until it returns. Errors: as tarn_put(); the key is as it was. */
+ * tarn_get() does, but after TARN_PATCH and TARN_PEEK only until it returns. Errors: as tarn_put();
+ * the key is as it was. */
 TARN_API TARN_MUST int tarn_update(struct tarn_session *session, struct tarn_bytes key,
                                    tarn_change change, void *context);
 

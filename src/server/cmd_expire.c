@@ -16,17 +16,14 @@ static int64_t now_ms(struct client *client)
 
 enum unit { MILLISECONDS = 1, SECONDS = 1000 };
 
-/* The present record of args[1]; false after having answered -2, of a key that never expires -1. */
+/* When args[1] expires; false after having answered -2, of a key that never expires -1. */
 static bool get_expiry(struct client *client, const struct resp_request *request,
                        int64_t *ret_expire_ms)
 {
-    struct tarn_record record;
-    bool found = tarn_get_record(client->session, request->args[1], &record) == TARN_OK;
+    bool found = tarn_get_expiry(client->session, request->args[1], ret_expire_ms) == TARN_OK;
     client_count_lookups(client, found, !found);
-    if (found && record.expire_ms != 0) {
-        *ret_expire_ms = record.expire_ms;
+    if (found && *ret_expire_ms != 0)
         return true;
-    }
     reply_int(&client->reply, found ? -1 : -2);
     return false;
 }
@@ -100,7 +97,7 @@ static enum tarn_verdict change_expiry(void *context, struct tarn_update *update
     struct tarn_record *record = &update->record;
     change->done = record->value.data != NULL && conditions_hold(change, record->expire_ms);
     if (!change->done)
-        return TARN_KEEP;
+        return TARN_PEEK;
     if (change->expire_ms <= change->now_ms)
         return TARN_REMOVE;
     record->expire_ms = change->expire_ms;
@@ -112,7 +109,7 @@ static enum tarn_verdict take_expiry_away(void *context, struct tarn_update *upd
     struct change *change = context;
     change->done = update->record.value.data != NULL && update->record.expire_ms != 0;
     update->record.expire_ms = 0;
-    return change->done ? TARN_EXPIRE : TARN_KEEP;
+    return change->done ? TARN_EXPIRE : TARN_PEEK;
 }
 
 static void run_change(struct client *client, struct tarn_bytes key, tarn_change function,

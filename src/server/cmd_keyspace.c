@@ -46,13 +46,20 @@ static size_t count_present(struct client *client, const struct tarn_bytes *keys
     return found;
 }
 
-/* EXISTS and TOUCH. */
-void cmd_exists(struct client *client, const struct resp_request *request)
+void cmd_touch(struct client *client, const struct resp_request *request)
 {
     size_t count = request->count - 1;
     size_t found = count_present(client, request->args + 1, count);
     client_count_lookups(client, found, count - found);
     reply_int(&client->reply, (int64_t)found);
+}
+
+/* As TOUCH, but to ask is no use of a key, for eviction. */
+void cmd_exists(struct client *client, const struct resp_request *request)
+{
+    tarn_session_touches(client->session, false);
+    cmd_touch(client, request);
+    tarn_session_touches(client->session, !client->no_touch);
 }
 
 /* Delete the keys; returns how many there were, or a failure: then some may be gone. */

@@ -9,11 +9,13 @@ enum {
     INTEGER_DIGITS_MAX = 20, /* of an int64, sign included */
 };
 
-/* Look up args[2]; false after having answered null. */
+/* Look up args[2], which is no use of it for eviction; false after having answered null. */
 static bool get_key(struct client *client, const struct resp_request *request,
                     struct tarn_bytes *ret_value)
 {
+    tarn_session_touches(client->session, false);
     bool found = tarn_get(client->session, request->args[2], ret_value) == TARN_OK;
+    tarn_session_touches(client->session, !client->no_touch);
     client_count_lookups(client, found, !found);
     if (!found)
         reply_null(&client->reply);

@@ -54,8 +54,8 @@ int command_printed_size(struct tarn_bytes bytes);
 /* A "+line" reply; the line may come from anywhere, CR and LF in it are blanked. */
 void command_reply_status(struct client *client, struct tarn_bytes line);
 
-/* The keys of a request that has the right number of arguments, by its row's key positions. ret_keys
- * has room for as many as command_keys_count() says; returns their number. */
+/* The keys of a request that has the right number of arguments, by its row's key positions.
+ * ret_keys has room for as many as command_keys_count() says; returns their number. */
 size_t command_keys_count(const struct command *command, const struct resp_request *request);
 size_t command_keys(const struct command *command, const struct resp_request *request,
                     struct tarn_bytes *ret_keys);
@@ -125,6 +125,7 @@ extern const struct command_argument arguments_setbit[], arguments_getbit[], arg
 /* --- cmd_keyspace.c --- */
 void cmd_type(struct client *client, const struct resp_request *request, struct tarn_bytes value);
 void cmd_exists(struct client *client, const struct resp_request *request);
+void cmd_touch(struct client *client, const struct resp_request *request);
 void cmd_del(struct client *client, const struct resp_request *request);
 void cmd_flush(struct client *client, const struct resp_request *request);
 void cmd_dbsize(struct client *client, const struct resp_request *request);

@@ -853,7 +853,7 @@ const struct command command_served[COMMAND_SERVED_COUNT] = {
      .group = "server", .since = "2.6.0", .complexity = "O(1)",
      .summary = "Time of the server: seconds since 1970, and microseconds"},
     {NAME("touch"),
-     .run = cmd_exists, .arity = -2, .flags = READONLY | FAST,
+     .run = cmd_touch, .arity = -2, .flags = READONLY | FAST,
      EVERY_KEY,
      .categories = "@keyspace @read @fast",
      .tips = "request_policy:multi_shard response_policy:agg_sum",

@@ -405,18 +405,31 @@ static uint64_t overhead_per_key(const struct tarn_stats *stats)
     return (bytes + count - 1) / count;
 }
 
+int tarn_get_expiry(struct tarn_session *session, struct tarn_bytes key, int64_t *ret_expire_ms)
+{
+    struct table_session *table = session_table(session);
+    struct tarn_bytes value;
+    struct table_about about = {.expire_ms = 0};
+    int status = table != NULL ? table_about(table, key, &about)
+                               : pack_get(session_pack(session), key, &value);
+    if (status == TARN_OK)
+        *ret_expire_ms = about.expire_ms;
+    return status;
+}
+
 int tarn_usage(struct tarn_session *session, struct tarn_bytes key, uint64_t *ret_bytes)
 {
     struct table_session *table = session_table(session);
     struct tarn_bytes value;
     struct tarn_stats stats;
-    size_t size;
-    int status = table != NULL ? table_item_bytes(table, key, &size)
+    struct table_about about;
+    int status = table != NULL ? table_about(table, key, &about)
                                : pack_get(session_pack(session), key, &value);
     if (status != TARN_OK)
         return status;
     tarn_stats_get(session->store, &stats);
-    *ret_bytes = overhead_per_key(&stats) + (table != NULL ? size : key.size + value.size);
+    *ret_bytes =
+        overhead_per_key(&stats) + (table != NULL ? about.item_bytes : key.size + value.size);
     return TARN_OK;
 }
 

@@ -33,8 +33,13 @@ size_t table_get_many(struct table_session *s, const struct tarn_bytes *keys, si
 size_t table_get_together(struct table_session *s, const struct tarn_bytes *keys, size_t count,
                           struct tarn_bytes *ret_values);
 void table_prefetch(struct table_session *s, const struct tarn_bytes *keys, size_t count);
-/* Bytes that a key's item takes, as allocated. TARN_OK or TARN_NOTFOUND. */
-TARN_MUST int table_item_bytes(struct table_session *s, struct tarn_bytes key, size_t *ret_bytes);
+/* What is known of a key without looking at its value. TARN_OK or TARN_NOTFOUND. */
+struct table_about {
+    int64_t expire_ms; /* 0: never */
+    size_t item_bytes; /* as allocated */
+};
+TARN_MUST int table_about(struct table_session *s, struct tarn_bytes key,
+                          struct table_about *ret_about);
 
 /* --- table_write.c --- */
 TARN_MUST int table_put(struct table_session *s, const struct tarn_record *record);

@@ -61,16 +61,19 @@ int table_get(struct table_session *s, struct tarn_bytes key, struct tarn_record
     return TARN_OK;
 }
 
-int table_item_bytes(struct table_session *s, struct tarn_bytes key, size_t *ret_bytes)
+int table_about(struct table_session *s, struct tarn_bytes key, struct table_about *ret_about)
 {
     struct place place = table_place(s->table, key);
     uint32_t bucket;
     unsigned i;
     int64_t now_ms = 0;
     uint64_t slot = array_find(array_for_reading(s, place.shard), place.index, key, &bucket, &i);
-    if (slot == 0 || table_expired(s->table, item_parts(slot_item(slot)).expire_ms, &now_ms))
+    if (slot == 0)
         return TARN_NOTFOUND;
-    *ret_bytes = item_bytes(slot_item(slot));
+    int64_t expire_ms = item_parts(slot_item(slot)).expire_ms;
+    if (table_expired(s->table, expire_ms, &now_ms))
+        return TARN_NOTFOUND;
+    *ret_about = (struct table_about){expire_ms, item_bytes(slot_item(slot))};
     return TARN_OK;
 }
 

@@ -170,22 +170,30 @@ static void watches_of_both_are_told(void **state)
     }
 }
 
+static struct table_about about(struct tarn_bytes key)
+{
+    struct table_about known;
+    assert_int_equal(table_about(fixture.session, key, &known), TARN_OK);
+    return known;
+}
+
 static void usage_is_what_was_allocated(void **state)
 {
     (void)state;
-    size_t small, with_expiry, big;
-    assert_int_equal(table_item_bytes(fixture.session, keys[0], &small), TARN_NOTFOUND);
+    struct table_about known;
+    const int64_t soon = table_now_ms(fixture.table) + 10;
+    assert_int_equal(table_about(fixture.session, keys[0], &known), TARN_NOTFOUND);
     put(keys[0], (struct tarn_bytes){large, 100}, 0);
-    put(keys[1], (struct tarn_bytes){large, 100}, table_now_ms(fixture.table) + 10);
+    put(keys[1], (struct tarn_bytes){large, 100}, soon);
     put(keys[2], (struct tarn_bytes){large, sizeof large}, 0);
-    assert_int_equal(table_item_bytes(fixture.session, keys[0], &small), TARN_OK);
-    assert_int_equal(table_item_bytes(fixture.session, keys[1], &with_expiry), TARN_OK);
-    assert_int_equal(table_item_bytes(fixture.session, keys[2], &big), TARN_OK);
-    assert_int_equal(with_expiry, small + 8);
-    assert_in_range(small, keys[0].size + 100 + 3, keys[0].size + 100 + 3 + 7);
-    assert_in_range(big, sizeof large, sizeof large + 4096);
+    size_t small = about(keys[0]).item_bytes, least = keys[0].size + 100 + 3;
+    assert_in_range(small, least, least + 7);
+    assert_int_equal(about(keys[1]).item_bytes, small + 8);
+    assert_int_equal(about(keys[0]).expire_ms, 0);
+    assert_int_equal(about(keys[1]).expire_ms, soon);
+    assert_in_range(about(keys[2]).item_bytes, sizeof large, sizeof large + 4096);
     fixture_advance_ms(&fixture, 10);
-    assert_int_equal(table_item_bytes(fixture.session, keys[1], &small), TARN_NOTFOUND);
+    assert_int_equal(table_about(fixture.session, keys[1], &known), TARN_NOTFOUND);
 }
 
 /* --- no memory --- */
