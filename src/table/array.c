@@ -145,7 +145,6 @@ struct array *array_rebuild(struct table *t, const struct array *from, uint32_t 
     to->items_count = from->items_count;
     to->expiring_count = from->expiring_count;
     to->expire_ms_sum = from->expire_ms_sum;
-    to->has_due = from->has_due;
     to->hand = (uint32_t)((uint64_t)from->hand * buckets_count / from->buckets_count);
     return to;
 }
@@ -153,5 +152,4 @@ struct array *array_rebuild(struct table *t, const struct array *from, uint32_t 
 void array_note_expiry(struct array *array, uint32_t bucket, int64_t expire_ms, int64_t now_ms)
 {
     due_lower(&array->due[bucket], due_of(expire_ms, now_ms));
-    array->has_due = true;
 }

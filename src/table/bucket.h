@@ -79,7 +79,6 @@ struct array {
     uint32_t hand;         /* bucket where eviction goes on */
     uint32_t pending;      /* inserts that the lock holder has announced */
     int64_t expire_ms_sum; /* of its expiring items, for the mean */
-    bool has_due;          /* any due != 0, perhaps */
     struct bucket buckets[] __attribute__((aligned(64)));
 };
 

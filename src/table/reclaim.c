@@ -1,118 +1,360 @@
-/* What is retired is kept until the table closes, until the background is there. */
-#include "table/reclaim.h"
-
+/* The background: its thread, its rounds, and waiting for it.
+ *
+ * How: a round sweeps, evicts, compacts; then takes all that was handed over, waits for a grace
+ * period, and frees. The thread makes rounds as long as there is more to do, else it sleeps:
+ * TICK_MS while anything expires or is in limbo, less near the memory limit and while pages are
+ * being emptied, without end when there is nothing. It is woken when much is in limbo, when memory
+ * is short, when settings change.
+ *
+ * Invariants
+ * 1. Only rounds free what was published, and there is one at a time.
+ * 2. The thread is not registered with core/qsbr.h, so it never waits for itself.
+ * 3. Who sees `idle` set after a change wakes the thread; who sets it looks for changes after that
+ *    (all sequentially consistent): no change is slept through.
+ * Lock order: r->lock comes last; nothing is called with it held.
+ * Failure modes: opening; later, work that needs memory is left for the next tick. */
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 
-struct thing {
-    void *what;
-    enum retired_kind kind;
-};
-struct retired {
-    struct retired *next;
-    size_t count, capacity;
-    struct thing things[];
-};
-struct reclaim {
-    struct table *table;
-    _Atomic(struct retired *) all;
-};
+#include "core/qsbr.h"
+#include "table/reclaim_internal.h"
+
+#define TICK_MS         100u
+#define COMPACT_MS      10u          /* between rounds that move items */
+#define WAKE_LIMBO      (256u << 10) /* at most: so much memory waits to be used again */
+#define ROUND_ITEMS     65536u       /* freed in one round: some 10 ms */
+#define STEP_ITEMS      4096u        /* freed before waiters are told */
+#define FOREVER         UINT32_MAX
+#define EVICT_BYTES_MAX (1u << 20) /* by a writer itself, from at most so many shards */
+#define EVICT_VISITS    128u
+#define WAITS_MAX       32u /* of one session in a row, where evicting helps ... */
+#define WAITS_MAX_PLAIN 8u  /* ... and where only what was deleted is waited for */
+
+/* --- waking --- */
+
+void reclaim_ask_locked(struct reclaim *r)
+{
+    r->asked = true;
+    if (r->sleeps)
+        pthread_cond_signal(&r->wake);
+}
+
+void reclaim_wake(struct reclaim *r)
+{
+    pthread_mutex_lock(&r->lock);
+    reclaim_ask_locked(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
+void reclaim_expect(struct reclaim *r)
+{
+    if (atomic_load_explicit(&r->idle, memory_order_seq_cst))
+        reclaim_wake(r);
+}
+
+/* --- rounds --- */
+
+static void tell_progress(struct reclaim *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->freed++;
+    if (r->waiters > 0)
+        pthread_cond_broadcast(&r->progress);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* Free what may be; true: something is left. */
+static bool free_part(struct reclaim *r)
+{
+    bool left = r->limbo.freeing != NULL;
+    for (unsigned freed = 0; left && freed < ROUND_ITEMS; freed += STEP_ITEMS) {
+        left = retire_free(r, STEP_ITEMS);
+        tell_progress(r);
+    }
+    if (!left) {
+        expire_freed(r);
+        compact_freed(r);
+    }
+    return left;
+}
+
+static void begin_round(struct reclaim *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->rounds_begun++;
+    pthread_mutex_unlock(&r->lock);
+    r->round_short_bytes = atomic_exchange_explicit(&r->short_bytes, 0, memory_order_relaxed);
+    r->short_rounds = r->round_short_bytes > 0 ? r->short_rounds + 1 : 0;
+}
+
+static void end_round(struct reclaim *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->rounds_done++;
+    pthread_cond_broadcast(&r->progress);
+    pthread_mutex_unlock(&r->lock);
+}
+
+bool reclaim_round(struct reclaim *r)
+{
+    begin_round(r);
+    bool more = expire_step(r);
+    more |= evict_step(r);
+    more |= compact_step(r);
+    reclaim_flush(r->session);
+    bool taken = retire_take(r);
+    if (taken || compact_wants_grace(&r->compact))
+        qsbr_wait();
+    if (taken)
+        expire_taken(r);
+    more |= free_part(r);
+    end_round(r);
+    return more;
+}
+
+/* --- sleeping --- */
+
+/* How long to sleep near the limit: a millisecond while memory comes and goes, more and more when
+ * it does not. */
+static unsigned calm_ms(struct reclaim *r, uint64_t used)
+{
+    if (used != r->calm_used)
+        r->calm_ms = 1;
+    else if (r->calm_ms < TICK_MS)
+        r->calm_ms *= 2;
+    r->calm_used = used;
+    return r->calm_ms;
+}
+
+/* Set what wakes the thread, and return how long it may sleep until then, ms. */
+static unsigned plan_sleep(struct reclaim *r)
+{
+    struct table *t = r->table;
+    uint64_t limit = budget_limit(&t->budget), used = budget_used(&t->budget);
+    uint64_t reserve = evict_reserve(limit), wake_used = UINT64_MAX;
+    unsigned delay = FOREVER;
+    if (limit != 0 && evict_possible(t)) {
+        wake_used = limit > reserve ? limit - reserve : 0;
+        if (used >= wake_used) {
+            wake_used = UINT64_MAX;
+            delay = calm_ms(r, used);
+        }
+    }
+    atomic_store_explicit(&r->wake_used, wake_used, memory_order_relaxed);
+    uint64_t wake_limbo = limit != 0 && reserve / 4 < WAKE_LIMBO ? reserve / 4 : WAKE_LIMBO;
+    atomic_store_explicit(&r->wake_limbo, wake_limbo, memory_order_relaxed);
+    if (delay > COMPACT_MS && compact_advances(&r->compact))
+        delay = COMPACT_MS;
+    return delay;
+}
+
+/* Is there anything to come back for at the next tick? */
+static bool expects_anything(const struct reclaim *r)
+{
+    return atomic_load_explicit(&r->limbo.bytes, memory_order_relaxed) > 0 ||
+           expire_expects(r->table);
+}
+
+static struct timespec deadline(unsigned delay_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += delay_ms / 1000;
+    until.tv_nsec += (long)(delay_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    return until;
+}
+
+static void sleep_locked(struct reclaim *r, unsigned delay_ms)
+{
+    if (delay_ms > TICK_MS) {
+        atomic_store_explicit(&r->idle, true, memory_order_seq_cst);
+        if (expects_anything(r)) {
+            atomic_store_explicit(&r->idle, false, memory_order_relaxed);
+            delay_ms = TICK_MS;
+        }
+    }
+    struct timespec until = deadline(delay_ms == FOREVER ? 0 : delay_ms);
+    r->sleeps = true;
+    for (int e = 0; !r->asked && !r->stop && e != ETIMEDOUT;)
+        e = delay_ms == FOREVER ? pthread_cond_wait(&r->wake, &r->lock)
+                                : pthread_cond_timedwait(&r->wake, &r->lock, &until);
+    r->sleeps = false;
+    atomic_store_explicit(&r->idle, false, memory_order_relaxed);
+}
+
+static void *run(void *argument)
+{
+    struct reclaim *r = argument;
+    bool more = false;
+    pthread_mutex_lock(&r->lock);
+    while (!r->stop) {
+        if (!more) {
+            unsigned delay_ms = plan_sleep(r);
+            sleep_locked(r, delay_ms);
+        }
+        r->asked = false;
+        pthread_mutex_unlock(&r->lock);
+        more = reclaim_round(r);
+        pthread_mutex_lock(&r->lock);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+/* --- opening and closing --- */
+
+static int start(struct reclaim *r)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    r->runs = pthread_create(&r->thread, NULL, run, r) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return r->runs ? TARN_OK : TARN_NOMEM;
+}
+
+static void init(struct reclaim *r)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->wake, &monotonic);
+    pthread_cond_init(&r->progress, NULL);
+    pthread_condattr_destroy(&monotonic);
+    atomic_store_explicit(&r->wake_limbo, WAKE_LIMBO, memory_order_relaxed);
+    atomic_store_explicit(&r->wake_used, UINT64_MAX, memory_order_relaxed);
+    expire_init(r);
+    r->calm_ms = 1;
+}
 
 int reclaim_open(struct table *t, struct reclaim **ret_reclaim)
 {
-    *ret_reclaim = calloc(1, sizeof **ret_reclaim);
-    if (*ret_reclaim == NULL)
+    struct reclaim *r = calloc(1, sizeof *r);
+    if (r == NULL)
         return TARN_NOMEM;
-    (*ret_reclaim)->table = t;
-    return TARN_OK;
+    r->table = t;
+    t->reclaim = r;
+    init(r);
+    int status = table_session_open(t, &r->session);
+    if (status == TARN_OK)
+        status = start(r);
+    if (status != TARN_OK) {
+        reclaim_close(r);
+        r = NULL;
+    }
+    t->reclaim = r;
+    *ret_reclaim = r;
+    return status;
 }
 
-static void free_array_items(struct table *t, struct array *array)
+void reclaim_stop(struct reclaim *r)
 {
-    for (uint32_t b = 0; b < array->buckets_count; b++)
-        for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
-            struct item *item = slot_item(atomic_load(&array->buckets[b].slots[i]));
-            if (item != NULL)
-                item_free_many(&t->items, &item, 1);
-        }
+    if (!r->runs)
+        return;
+    pthread_mutex_lock(&r->lock);
+    r->stop = true;
+    reclaim_ask_locked(r);
+    pthread_mutex_unlock(&r->lock);
+    bool online = urcu_qsbr_read_ongoing();
+    if (online)
+        qsbr_offline();
+    pthread_join(r->thread, NULL);
+    if (online)
+        qsbr_online();
+    r->runs = false;
 }
 
 void reclaim_close(struct reclaim *r)
 {
     if (r == NULL)
         return;
-    struct retired *next;
-    for (struct retired *b = atomic_load(&r->all); b != NULL; b = next) {
-        next = b->next;
-        for (size_t i = 0; i < b->count; i++) {
-            struct item *item = b->things[i].what;
-            if (b->things[i].kind == RETIRED_ITEM) {
-                item_free_many(&r->table->items, &item, 1);
-                continue;
-            }
-            if (b->things[i].kind == RETIRED_ARRAY_ITEMS)
-                free_array_items(r->table, b->things[i].what);
-            array_free(r->table, b->things[i].what);
-        }
-        free(b);
-    }
+    reclaim_stop(r);
+    table_session_close(r->session);
+    compact_done(r);
+    retire_done(r);
+    pthread_cond_destroy(&r->progress);
+    pthread_cond_destroy(&r->wake);
+    pthread_mutex_destroy(&r->lock);
     free(r);
 }
 
-bool reclaim_reserve(struct table_session *s, size_t count)
-{
-    if (s->retired != NULL && s->retired->capacity - s->retired->count >= count)
-        return true;
-    size_t capacity = count > 256 ? count : 256;
-    struct retired *batch = malloc(sizeof *batch + capacity * sizeof batch->things[0]);
-    if (batch == NULL)
-        return false;
-    reclaim_flush(s);
-    batch->count = 0;
-    batch->capacity = capacity;
-    s->retired = batch;
-    return true;
-}
+/* --- for writers --- */
 
-void reclaim_add(struct table_session *s, enum retired_kind kind, void *thing, size_t bytes)
+static void note_short(struct reclaim *r, uint64_t bytes)
 {
-    (void)bytes;
-    ASSERT(s->retired->count < s->retired->capacity);
-    s->retired->things[s->retired->count++] = (struct thing){thing, kind};
-}
-
-void reclaim_flush(struct table_session *s)
-{
-    struct retired *b = s->retired;
-    struct reclaim *r = s->table->reclaim;
-    if (b == NULL)
-        return;
-    s->retired = NULL;
-    b->next = atomic_load(&r->all);
-    while (!atomic_compare_exchange_weak(&r->all, &b->next, b))
+    uint64_t most = atomic_load_explicit(&r->short_bytes, memory_order_relaxed);
+    while (most < bytes &&
+           !atomic_compare_exchange_weak_explicit(&r->short_bytes, &most, bytes,
+                                                  memory_order_relaxed, memory_order_relaxed))
         continue;
 }
 
-void reclaim_session_done(struct table_session *s)
-{
-    reclaim_flush(s);
-}
 bool reclaim_evict(struct table_session *s, size_t bytes)
 {
-    (void)s;
-    (void)bytes;
-    return false;
+    struct table *t = s->table;
+    struct reclaim *r = t->reclaim;
+    uint64_t limit = budget_limit(&t->budget);
+    s->short_bytes = bytes;
+    if (limit == 0 || bytes > limit)
+        return false;
+    note_short(r, bytes > SLAB_BYTES_MAX ? bytes : SLAB_PAGE_BYTES);
+    if (!evict_possible(t))
+        return false;
+    if (retire_limbo_bytes(r) < bytes)
+        (void)evict_some(s, bytes < EVICT_BYTES_MAX ? bytes : EVICT_BYTES_MAX, EVICT_VISITS);
+    reclaim_wake(r);
+    return true;
 }
+
+/* Can a round free anything that the session could use? */
+static bool waiting_helps(struct table_session *s)
+{
+    struct table *t = s->table;
+    struct reclaim *r = t->reclaim;
+    uint64_t limit = budget_limit(&t->budget);
+    if (limit != 0 && s->short_bytes > limit)
+        return false;
+    if (evict_possible(t))
+        return s->waits < WAITS_MAX;
+    return s->waits < WAITS_MAX_PLAIN &&
+           (retire_limbo_bytes(r) >= (s->short_bytes > 0 ? s->short_bytes : 1) ||
+            compact_advances(&r->compact));
+}
+
 bool reclaim_wait(struct table_session *s)
 {
-    (void)s;
-    return false;
+    struct reclaim *r = s->table->reclaim;
+    reclaim_flush(s);
+    if (!waiting_helps(s)) {
+        s->waits = 0;
+        return false;
+    }
+    s->waits++;
+    note_short(r, s->short_bytes > SLAB_BYTES_MAX ? s->short_bytes : SLAB_PAGE_BYTES);
+    pthread_mutex_lock(&r->lock);
+    if (!r->runs) {
+        pthread_mutex_unlock(&r->lock);
+        (void)reclaim_round(r);
+        return true;
+    }
+    uint64_t freed = r->freed, round = r->rounds_begun + 1;
+    reclaim_ask_locked(r);
+    r->waiters++;
+    while (!r->stop && r->freed == freed && r->rounds_done < round)
+        pthread_cond_wait(&r->progress, &r->lock);
+    r->waiters--;
+    pthread_mutex_unlock(&r->lock);
+    return true;
 }
-void reclaim_wake(struct reclaim *r)
-{
-    (void)r;
-}
+
 void reclaim_figures_get(struct reclaim *r, struct reclaim_figures *ret_figures)
 {
-    (void)r;
-    *ret_figures = (struct reclaim_figures){0};
+    *ret_figures = (struct reclaim_figures){retire_limbo_bytes(r), expire_lag_ms(r)};
 }

@@ -12,7 +12,8 @@ struct retired;
 
 /* Start the thread. Errors: NOMEM. */
 TARN_MUST int reclaim_open(struct table *t, struct reclaim **ret_reclaim);
-/* Stop it; all that was retired is freed. All sessions are closed. NULL is allowed. */
+/* Stop it; all that was retired is freed. All sessions are closed. For the calling thread, if it is
+ * online, a quiescent state: the other may be waiting for it. NULL is allowed. */
 void reclaim_close(struct reclaim *r);
 
 /* Make sure that the session can retire `count` more things without failing; false: out of
@@ -32,6 +33,8 @@ bool reclaim_evict(struct table_session *s, size_t bytes);
 /* Wait until the thread has freed something or gone once around; the session is offline. False:
  * waiting does not help (nothing retired, nothing evictable). */
 bool reclaim_wait(struct table_session *s);
+/* The shard's due time was lowered: if the thread sleeps without end, it is to tick. */
+void reclaim_expect(struct reclaim *r);
 /* Ask for a round soon: the limit or the policy has changed, or active expiry was turned on. */
 void reclaim_wake(struct reclaim *r);
 

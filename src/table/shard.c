@@ -179,11 +179,21 @@ static void count_expiry(struct table_session *s, struct array *array, int64_t e
     array->expiring_count += (uint32_t)sign;
 }
 
-static inline void note_expiry(struct table_session *s, struct array *array, uint32_t bucket,
-                               int64_t expire_ms)
+/* An item in this bucket expires then: lower the due times of bucket and shard if they are later.
+ */
+static inline void note_expiry(struct table_session *s, uint32_t i, struct array *array,
+                               uint32_t bucket, int64_t expire_ms)
 {
-    if (expire_ms != 0)
-        array_note_expiry(array, bucket, expire_ms, table_now_ms(s->table));
+    if (expire_ms == 0)
+        return;
+    struct table *t = s->table;
+    array_note_expiry(array, bucket, expire_ms, table_now_ms(t));
+    due_time before = atomic_load_explicit(&t->due_first[i], memory_order_relaxed), first = before;
+    due_lower(&first, array->due[bucket]);
+    if (first == before)
+        return;
+    atomic_store_explicit(&t->due_first[i], first, memory_order_seq_cst); /* then: idle? */
+    reclaim_expect(t->reclaim);
 }
 
 void shard_insert_locked(struct table_session *s, uint32_t i, uint32_t place_index,
@@ -196,9 +206,10 @@ void shard_insert_locked(struct table_session *s, uint32_t i, uint32_t place_ind
         watch_notify_locked(shard, parts.key);
     uint32_t bucket =
         array_insert(array, place_index, slot_make(place_index, item, parts.expire_ms != 0));
-    note_expiry(s, array, bucket, parts.expire_ms);
+    note_expiry(s, i, array, bucket, parts.expire_ms);
     count_expiry(s, array, parts.expire_ms, 1);
     add(&table_stripe(s)->items, 1);
+    s->waits = 0;
 }
 
 void shard_remove_locked(struct table_session *s, uint32_t i, struct position position)
@@ -234,7 +245,7 @@ void shard_replace_locked(struct table_session *s, uint32_t i, struct position p
     struct item_parts before = item_parts(old), after = item_parts(item);
     if (__builtin_expect(shard->watches != NULL, 0))
         watch_notify_locked(shard, after.key);
-    note_expiry(s, position.array, position.bucket, after.expire_ms);
+    note_expiry(s, i, position.array, position.bucket, after.expire_ms);
     atomic_store_explicit(slot,
                           (word & ~(SLOT_ADDRESS_MASK | SLOT_EXPIRES)) | (uintptr_t)item |
                               (after.expire_ms != 0 ? SLOT_EXPIRES : 0),
@@ -242,6 +253,7 @@ void shard_replace_locked(struct table_session *s, uint32_t i, struct position p
     count_expiry(s, position.array, before.expire_ms, -1);
     count_expiry(s, position.array, after.expire_ms, 1);
     reclaim_add(s, RETIRED_ITEM, old, item_bytes(old));
+    s->waits = 0;
 }
 
 void shard_set_expiry_locked(struct table_session *s, uint32_t i, struct position position,
@@ -252,7 +264,7 @@ void shard_set_expiry_locked(struct table_session *s, uint32_t i, struct positio
     uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
     if (__builtin_expect(shard->watches != NULL, 0))
         watch_notify_locked(shard, item_parts(slot_item(word)).key);
-    note_expiry(s, position.array, position.bucket, expire_ms);
+    note_expiry(s, i, position.array, position.bucket, expire_ms);
     atomic_store_explicit(slot, (word & ~SLOT_EXPIRES) | (expire_ms != 0 ? SLOT_EXPIRES : 0),
                           memory_order_release);
     count_expiry(s, position.array, before_ms, -1);

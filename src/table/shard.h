@@ -53,6 +53,9 @@ struct table {
     _Atomic unsigned sessions_opened;
     _Atomic uint64_t array_bytes, charged_bytes;
     struct stripe stripes[STRIPES];
+    /* Of each shard the earliest due time of its buckets, or one before it; 0: none. Written under
+     * the shard's lock. */
+    _Atomic due_time due_first[TABLE_SHARDS];
     struct shard shards[TABLE_SHARDS];
 };
 
@@ -63,6 +66,8 @@ struct table_session {
     bool touches; /* reads set the visited bit where the policy needs it */
     bool locked;  /* between table_begin() and table_end(): locked_shards are busy and odd */
     struct retired *retired; /* what was taken out since they were last handed over */
+    uint64_t short_bytes;    /* what it last failed to get */
+    unsigned waits;          /* for memory, since something was last published */
     uint64_t locked_shards[TABLE_SHARDS / 64];
     uint64_t versions[TABLE_SHARDS]; /* scratch of table_get_together() */
 };
@@ -70,6 +75,13 @@ struct table_session {
 static inline struct array *shard_array_locked(const struct shard *shard)
 {
     uintptr_t array = atomic_load_explicit(&shard->array, memory_order_relaxed);
+    return (struct array *)(array & ~(uintptr_t)SHARD_BUSY);
+}
+
+/* As shard_array_locked(), for those without the lock: what the array holds may be looked at. */
+static inline struct array *shard_array(const struct shard *shard)
+{
+    uintptr_t array = atomic_load_explicit(&shard->array, memory_order_acquire);
     return (struct array *)(array & ~(uintptr_t)SHARD_BUSY);
 }
 

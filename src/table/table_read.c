@@ -91,7 +91,7 @@ static void approach(const struct table_session *s, const struct tarn_bytes *key
         prefetch_line(&t->shards[ret_places[i].shard]);
     }
     for (size_t i = 0; i < count; i++) {
-        arrays[i] = shard_array_locked(&t->shards[ret_places[i].shard]);
+        arrays[i] = shard_array(&t->shards[ret_places[i].shard]);
         prefetch_line(arrays[i]);
     }
     for (size_t i = 0; i < count; i++) {

@@ -322,13 +322,13 @@ static int make_items(struct table_session *s, const struct tarn_record *records
 static void approach(const struct table *t, const struct put *puts, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        prefetch_line(shard_array_locked(&t->shards[puts[i].place.shard]));
+        prefetch_line(shard_array(&t->shards[puts[i].place.shard]));
     for (size_t i = 0; i < count; i++) {
-        const struct array *array = shard_array_locked(&t->shards[puts[i].place.shard]);
+        const struct array *array = shard_array(&t->shards[puts[i].place.shard]);
         prefetch_line(&array->buckets[place_bucket(array, puts[i].place.index)]);
     }
     for (size_t i = 0; i < count; i++) {
-        const struct array *array = shard_array_locked(&t->shards[puts[i].place.shard]);
+        const struct array *array = shard_array(&t->shards[puts[i].place.shard]);
         const struct bucket *bucket = &array->buckets[place_bucket(array, puts[i].place.index)];
         uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_relaxed);
         unsigned match = tags_match(tags, place_tag(puts[i].place.index));

@@ -1,0 +1,36 @@
+/* Taking out items to stay within the memory limit. Private to the background
+ * (reclaim_internal.h). */
+#ifndef TABLE_EVICT_H
+#define TABLE_EVICT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tarn.h"
+
+struct reclaim;
+struct table;
+struct table_session;
+
+/* Shared by all who evict. */
+struct evict {
+    _Atomic uint32_t next;   /* shard whose turn it is */
+    _Atomic uint64_t random; /* state of the random numbers */
+};
+
+/* Take out items by the policy, at least `bytes` of them if possible, from at most visits_max
+ * shards. The session holds no lock; what it has reserved it keeps. Returns the bytes. Any thread.
+ */
+uint64_t evict_some(struct table_session *s, uint64_t bytes, unsigned visits_max);
+
+/* Does the policy allow to take out anything that is there? */
+bool evict_possible(const struct table *t);
+
+/* How much memory is to be kept ready of a limit, bytes. 0: there is no limit. */
+uint64_t evict_reserve(uint64_t limit);
+
+/* Evict ahead of need: a bounded part of what is missing of the reserve. True: there is more to do
+ * at once. */
+bool evict_step(struct reclaim *r);
+
+#endif
