@@ -5,12 +5,14 @@
  * that pages in use, and from them the budget, are counted independently. Random steps from printed
  * seeds, through the failing os of test/lib.
  *
- * Bugs planted once to see it fail: a step too few in class_of(); capacity one too large; a page
- * forgotten on its list when it fills or empties; page_bytes() without its headers; budget not
- * given back when a map fails; the emptiest list filled first; freed slots of a window's second
- * arena skipped; visits of free slots; evacuated pages served from; the filling page evacuated at
- * once; no look for room elsewhere; an evacuated page taken away when it runs empty; the arena's
- * lock left out of freeing (several threads). */
+ * Bugs planted once to see it fail: a class too small; one slot too many in a page, or too few;
+ * pages left on lists where they no longer belong; headers not counted, or discarded; budget not
+ * given back when a map fails, or at the end; no smaller region tried; regions that do not grow; no
+ * discard, or always; the emptiest page filled first; other arenas not asked; freed slots of a
+ * window's second arena skipped; links or recent slots lost; free slots visited; evacuated pages
+ * served from; the filling page evacuated at once; no look for room elsewhere, or the wrong arena
+ * told; not the sparsest chosen; an evacuated page taken away when it runs empty; no lock around
+ * freeing. */
 #include "lib/test.h"
 
 #include <errno.h>
@@ -455,7 +457,7 @@ static void free_slots_are_poisoned(void **context)
 
 /* --- failing --- */
 
-static void failing_maps(void **context)
+static void failing_open(void **context)
 {
     struct world *w = *context;
     struct slab *none = (struct slab *)w;
@@ -463,21 +465,31 @@ static void failing_maps(void **context)
     assert_int_equal(slab_open(&w->faults.os, &w->budget, &none), TARN_NOMEM);
     assert_ptr_equal(none, w);
     assert_int_equal(budget_used(&w->budget), w->open_bytes);
-    for (uint64_t nth = 1; nth <= 12; nth++) {
-        /* once: a smaller region will do; and for good: refused until there is memory again */
-        fault_os_reset(&w->faults);
-        fault_os_fail(&w->faults, FAULT_MAP, nth, ENOMEM, nth % 2 == 0);
-        size_t wanted = w->live_count + 4000 + nth * 500;
-        while (w->live_count < wanted && allocate(w, 0, 8000))
-            check_figures(w);
-        if (w->live_count < wanted) {
-            assert_true(fault_os_fired(&w->faults));
+}
+
+/* Regions are 2, 2, 4, 8 and 16 MiB. Fail each, once or for good: for a large one a small one will
+ * do, else it is a refusal that costs nothing and is over when there is memory again. */
+static void failing_maps(void **context)
+{
+    for (int stays = 0; stays < 2; stays++) {
+        for (uint64_t nth = 1; nth <= 5; nth++) {
+            struct world *w = *context;
             fault_os_reset(&w->faults);
-            assert_true(allocate(w, 0, 8000));
+            fault_os_fail(&w->faults, FAULT_MAP, nth, ENOMEM, stays);
+            unsigned refused = 0;
+            while (w->live_count < 3000) { /* 24 MB */
+                bool served = allocate(w, 0, 8000);
+                check_figures(w);
+                if (served)
+                    continue;
+                refused++;
+                assert_true(fault_os_fired(&w->faults));
+                fault_os_reset(&w->faults);
+            }
+            assert_int_equal(refused, stays || nth <= 2 ? 1 : 0);
+            world_close(context);
+            world_open(context);
         }
-        check_figures(w);
-        if (nth == 6)
-            release_all(w);
     }
 }
 
@@ -657,6 +669,24 @@ static void only_what_is_sparse_and_fits(void **context)
     assert_false(allocate(w, 0, 1024));
 }
 
+static void the_sparsest_first(void **context)
+{
+    struct world *w = *context;
+    static const uint32_t left[] = {14, 40, 9, 5, 15, 30, 12}; /* of 64 */
+    enum { PAGES = sizeof left / sizeof left[0] };
+    limit_pages(w, PAGES + 1);
+    allocate_until_refused(w, 0, 1024);
+    struct slab_page *first = page_of(w->live[0].slot);
+    for (int i = 0; i < PAGES; i++)
+        thin_out(w, first + i + 1, left[i]);
+    static const uint32_t order[] = {5, 9, 12};
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        struct slab_page *page = slab_evacuate(w->slab, 50);
+        assert_non_null(page);
+        assert_int_equal(evacuate(w, page), order[i]);
+    }
+}
+
 /* What was allocated before, and freed unused, may empty the page under its evacuator. */
 static void evacuated_page_runs_empty(void **context)
 {
@@ -811,6 +841,7 @@ int main(void)
         world_test(empty_pages_are_discarded),
         world_test(fuller_pages_first),
         world_test(free_slots_are_poisoned),
+        world_test(failing_open),
         world_test(failing_maps),
         world_test(failing_first_map),
         world_test(failing_discards),
@@ -818,6 +849,7 @@ int main(void)
         world_test(sparse_pages_are_emptied),
         world_test(arenas_are_merged),
         world_test(only_what_is_sparse_and_fits),
+        world_test(the_sparsest_first),
         world_test(evacuated_page_runs_empty),
         world_test(ended_before_all_is_freed),
         world_test(several_threads),
