@@ -156,6 +156,10 @@ static size_t escape_byte(unsigned char c, unsigned char out[4])
         return out[0] = '\\', out[1] = 'r', 2;
     case '\t':
         return out[0] = '\\', out[1] = 't', 2;
+    case '\a':
+        return out[0] = '\\', out[1] = 'a', 2;
+    case '\b':
+        return out[0] = '\\', out[1] = 'b', 2;
     case '\\':
     case '"':
         return out[0] = '\\', out[1] = c, 2;

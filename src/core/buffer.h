@@ -32,7 +32,7 @@ void buffer_append_byte(struct buffer *b, unsigned char byte);
 void buffer_append_int(struct buffer *b, int64_t value);
 void buffer_append_uint(struct buffer *b, uint64_t value);
 void buffer_printf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Printable ASCII as it is, everything else as \xHH, \n, \r, \t, \\ and \": for log lines. */
+/* Printable ASCII as it is, everything else as \xHH, \n, \r, \t, \a, \b, \\ and \": for lines. */
 void buffer_append_escaped(struct buffer *b, struct tarn_bytes bytes);
 
 /* Drop the first `size` bytes, moving the rest down. */

@@ -29,6 +29,7 @@ struct client {
     bool no_evict, no_touch;
     bool in_multi;                   /* after MULTI: requests are queued, not executed */
     bool in_exec;                    /* EXEC executes: the store is between begin and end */
+    bool is_monitor;                 /* after MONITOR */
     struct transaction *transaction; /* cmd_transaction.c's; NULL without MULTI or WATCH */
     /* Never NULL, "" when not set; change through client_set_name() and client_set_lib(). */
     const char *name;
@@ -56,11 +57,32 @@ void client_count_lookups(struct client *client, uint64_t hits, uint64_t misses)
 
 /* Forget MULTI's queue and WATCH; also when the client goes. */
 void client_transaction_end(struct client *client);
+bool client_transaction_writes(const struct client *client);  /* is a queued request a write? */
 size_t client_transaction_bytes(const struct client *client); /* memory of the queue */
 
 /* RELOAD: start a reload. The client's later requests wait, while the worker serves others, until
  * it is done; then the worker answers +OK, or -ERR and the reason. If a reload is under way
  * already, answers an error at once. */
 void client_reload(struct client *client);
+
+/* --- waiting: park.c. The client's later requests wait, while the worker serves others. Not inside
+ * EXEC, but for client_pause(). --- */
+
+/* WAIT and WAITAOF (aof): answer that there is no replica (and no file) when the time is over; 0:
+ * never but by CLIENT UNBLOCK. */
+void client_wait_replicas(struct client *client, uint64_t timeout_ms, bool aof);
+/* Answer OK so much later. */
+void client_sleep(struct client *client, uint64_t ms);
+/* CLIENT PAUSE: hold the requests of all clients, or only those that write; answers OK when that is
+ * in force. A pause under way is made longer and wider, never shorter or narrower. */
+void client_pause(struct client *client, uint64_t ms, bool all);
+/* If clients are paused, hold this one with its request, which is then admitted anew: true. */
+bool client_hold_if_paused(struct client *client, bool writes);
+
+/* --- MONITOR: monitor.c --- */
+
+/* Show the client what all others execute, until it is reset or closed; answers OK. */
+void client_monitor(struct client *client);
+void client_monitor_end(struct client *client); /* nothing happens if it does not */
 
 #endif

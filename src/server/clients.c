@@ -95,6 +95,10 @@ static void append_line_locked(const struct connection *c, uint64_t now_ns, stru
     size_t unsent = read_size(&c->output_shown);
     char flags[8];
     size_t flags_size = 0;
+    if (read_bool(&c->monitors_shown))
+        flags[flags_size++] = 'O';
+    if (read_bool(&c->blocked_shown))
+        flags[flags_size++] = 'b';
     if (read_bool(&c->closing_shown))
         flags[flags_size++] = 'c';
     if (read_bool(&c->no_evict_shown))

@@ -290,18 +290,6 @@ void cmd_command_docs(struct client *client, const struct resp_request *request)
 
 /* --- LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern] --- */
 
-/* Does `categories` ("@read @fast") hold the category (without its '@', case ignored)? */
-static bool has_category(const char *categories, struct tarn_bytes category)
-{
-    for (const char *p = categories; *p != 0;) {
-        size_t size = strcspn(p, " ");
-        if (size == category.size + 1 && strncasecmp(p + 1, category.data, category.size) == 0)
-            return true;
-        p += size + (p[size] == ' ');
-    }
-    return false;
-}
-
 struct list_filter {
     bool by_category, by_pattern, nothing;
     struct tarn_bytes text;
@@ -312,7 +300,7 @@ static size_t list_command(struct client *client, const struct command *command,
 {
     if (filter->nothing)
         return 0;
-    if (filter->by_category && !has_category(command->categories, filter->text))
+    if (filter->by_category && !command_has_category(command, filter->text))
         return 0;
     if (filter->by_pattern && !glob_match(filter->text, bytes_of(command->full_name), true))
         return 0;

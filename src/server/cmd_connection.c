@@ -93,6 +93,7 @@ void cmd_reset(struct client *client, const struct resp_request *request)
 {
     (void)request;
     client_transaction_end(client);
+    client_monitor_end(client);
     client_set_name(client, "");
     client->authenticated = !password_is_set(client);
     client->reply.protocol = 2;

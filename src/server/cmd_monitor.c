@@ -1,4 +1,4 @@
-/* SLOWLOG and LATENCY: what took long.
+/* MONITOR, SLOWLOG and LATENCY: what is executed, and what took long.
  *
  * Latencies come from the workers' histograms, one per command. tarn keeps no history of latency
  * events, so that the parts of LATENCY that show it are empty. */
@@ -7,6 +7,15 @@
 #include "core/number.h"
 #include "server/command_rows.h"
 #include "server/server.h"
+
+void cmd_monitor(struct client *client, const struct resp_request *request)
+{
+    (void)request;
+    if (client->in_exec)
+        reply_error(&client->reply, "ERR MONITOR isn't allowed for DENY BLOCKING client");
+    else
+        client_monitor(client);
+}
 
 /* --- SLOWLOG --- */
 
@@ -36,10 +45,7 @@ void cmd_slowlog_get(struct client *client, const struct resp_request *request)
 {
     int64_t count = 10;
     if (request->count > 3) {
-        reply_error(&client->reply,
-                    "ERR unknown subcommand or wrong number of arguments for "
-                    "'%.*s'. Try SLOWLOG HELP.",
-                    (int)request->args[1].size, (const char *)request->args[1].data);
+        command_reply_subcommand_syntax(client, request);
         return;
     }
     if (request->count == 3 && (!number_parse_int(request->args[2], &count) || count < -1)) {

@@ -22,16 +22,19 @@ static bool get_key(struct client *client, const struct resp_request *request,
     return found;
 }
 
+const char *cmd_object_encoding_of(struct tarn_bytes value)
+{
+    int64_t number;
+    if (value.size <= INTEGER_DIGITS_MAX && number_parse_int(value, &number))
+        return "int";
+    return value.size <= EMBEDDED_BYTES_MAX ? "embstr" : "raw";
+}
+
 void cmd_object_encoding(struct client *client, const struct resp_request *request)
 {
     struct tarn_bytes value;
-    int64_t number;
-    if (!get_key(client, request, &value))
-        return;
-    if (value.size <= INTEGER_DIGITS_MAX && number_parse_int(value, &number))
-        reply_bulk_text(&client->reply, "int");
-    else
-        reply_bulk_text(&client->reply, value.size <= EMBEDDED_BYTES_MAX ? "embstr" : "raw");
+    if (get_key(client, request, &value))
+        reply_bulk_text(&client->reply, cmd_object_encoding_of(value));
 }
 
 void cmd_object_freq(struct client *client, const struct resp_request *request)

@@ -1,4 +1,4 @@
-/* Commands on the server: INFO, TIME, WAIT, LOLWUT, SHUTDOWN and RELOAD. */
+/* Commands on the server: INFO, TIME, LOLWUT, SHUTDOWN and RELOAD. */
 #include "core/number.h"
 #include "server/command_rows.h"
 #include "server/metrics.h"
@@ -54,23 +54,6 @@ void cmd_time(struct client *client, const struct resp_request *request)
                (struct tarn_bytes){digits, number_format_uint(now / 1000000, digits)});
     reply_bulk(&client->reply,
                (struct tarn_bytes){digits, number_format_uint(now % 1000000, digits)});
-}
-
-/* WAIT replicas timeout: there are no replicas and no changes to wait for. */
-void cmd_wait(struct client *client, const struct resp_request *request)
-{
-    int64_t replicas, timeout;
-    if (!command_arg_int(client, request, 1, &replicas))
-        return;
-    if (!number_parse_int(request->args[2], &timeout)) {
-        reply_error(&client->reply, "ERR timeout is not an integer or out of range");
-        return;
-    }
-    if (timeout < 0) {
-        reply_error(&client->reply, "ERR timeout is negative");
-        return;
-    }
-    reply_int(&client->reply, 0);
 }
 
 void cmd_lolwut(struct client *client, const struct resp_request *request)

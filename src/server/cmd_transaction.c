@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "server/command_rows.h"
+#include "server/monitor.h"
 #include "server/server.h"
 #include "server/watched.h"
 
@@ -39,6 +40,7 @@ struct transaction {
     size_t bytes;        /* allocated for all of this but `watched` */
     size_t keys_count;   /* of all queued requests */
     bool everything;     /* one of them is about the keyspace as a whole */
+    bool writes;         /* one of them writes */
     size_t memory_bytes; /* of those that may need memory */
 };
 
@@ -75,6 +77,11 @@ static size_t bytes_of_all(const struct transaction *t)
 size_t client_transaction_bytes(const struct client *client)
 {
     return client->transaction != NULL ? bytes_of_all(client->transaction) : 0;
+}
+
+bool client_transaction_writes(const struct client *client)
+{
+    return client->transaction != NULL && client->transaction->writes;
 }
 
 /* Would `size` bytes more be over the client's bound? */
@@ -167,7 +174,7 @@ static bool grow_queue(struct transaction *t)
 /* Is the request about the keyspace as a whole? Those that read or write keys name them, else. */
 static bool is_about_everything(const struct command *command)
 {
-    return command->key_first == 0 && (command->flags & (COMMAND_READONLY | COMMAND_WRITE)) != 0;
+    return command->key_first == 0 && command_uses_data(command);
 }
 
 static void append_request(struct transaction *t, struct queued *copy, size_t size)
@@ -176,6 +183,7 @@ static void append_request(struct transaction *t, struct queued *copy, size_t si
     t->queue[t->count++] = copy;
     t->bytes += size;
     t->keys_count += command_keys_count(copy->command, &request);
+    t->writes |= (copy->command->flags & COMMAND_WRITE) != 0;
     t->everything |= is_about_everything(copy->command);
     if (copy->command->flags & COMMAND_DENYOOM)
         t->memory_bytes += size;
@@ -247,12 +255,13 @@ static void execute(struct client *client, struct queued *queued)
     const struct command *command = queued->command;
     if (command->run != NULL) {
         command->run(client, &request);
-        return;
+    } else {
+        struct tarn_bytes value;
+        bool found = tarn_get(client->session, request.args[1], &value) == TARN_OK;
+        client_count_lookups(client, found, !found);
+        command->read(client, &request, found ? value : (struct tarn_bytes){NULL, 0});
     }
-    struct tarn_bytes value;
-    bool found = tarn_get(client->session, request.args[1], &value) == TARN_OK;
-    client_count_lookups(client, found, !found);
-    command->read(client, &request, found ? value : (struct tarn_bytes){NULL, 0});
+    monitor_feed(client, command, &request);
 }
 
 /* All keys of the transaction, queued and watched, at ret_keys. */

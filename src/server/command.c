@@ -18,7 +18,7 @@
 
 /* Which of Redis's commands tarn refuses, and why. */
 struct refusal {
-    const char *group;
+    const char *group; /* or the full name */
     const char *reason;
 };
 
@@ -28,6 +28,20 @@ static const struct refusal refusals[] = {
     {"stream", "it holds strings only"},      {"geo", "it holds strings only"},
     {"hyperloglog", "it holds strings only"}, {"pubsub", "it has no channels"},
     {"scripting", "it runs no scripts"},      {NULL, NULL},
+};
+
+/* Subcommands of Redis's of containers that tarn has, refused likewise. */
+static const struct refusal refused_subcommands[] = {
+    {"acl|deluser", "it has one user, default"}, {"acl|dryrun", "its user may do everything"},
+    {"acl|load", "it has one user, default"},    {"acl|log", "it keeps no such log"},
+    {"acl|save", "it has one user, default"},    {"acl|setuser", "it has one user, default"},
+    {"function|delete", "it runs no scripts"},   {"function|dump", "it runs no scripts"},
+    {"function|kill", "it runs no scripts"},     {"function|load", "it runs no scripts"},
+    {"function|restore", "it runs no scripts"},  {"function|stats", "it runs no scripts"},
+    {"module|load", "it has no modules"},        {"module|loadex", "it has no modules"},
+    {"module|unload", "it has no modules"},      {"script|debug", "it runs no scripts"},
+    {"script|exists", "it runs no scripts"},     {"script|kill", "it runs no scripts"},
+    {"script|load", "it runs no scripts"},       {NULL, NULL},
 };
 
 /* --- finding --- */
@@ -128,7 +142,9 @@ static void reply_unknown_command(struct client *client, const struct resp_reque
                 printed_size(request->args[0], 128), (const char *)request->args[0].data, args);
 }
 
-void command_reply_unknown_subcommand(struct client *client, const struct resp_request *request)
+/* "ERR <what> 'SUBCOMMAND'. Try CONTAINER HELP." */
+static void reply_try_help(struct client *client, const struct resp_request *request,
+                           const char *what)
 {
     char container[NAME_BYTES_MAX + 1];
     size_t size = request->args[0].size < NAME_BYTES_MAX ? request->args[0].size : NAME_BYTES_MAX;
@@ -136,9 +152,19 @@ void command_reply_unknown_subcommand(struct client *client, const struct resp_r
     for (size_t i = 0; i < size; i++)
         container[i] = (char)(name[i] >= 'a' && name[i] <= 'z' ? name[i] & ~0x20 : name[i]);
     container[size] = 0;
-    reply_error(&client->reply, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+    reply_error(&client->reply, "ERR %s '%.*s'. Try %s HELP.", what,
                 printed_size(request->args[1], 128), (const char *)request->args[1].data,
                 container);
+}
+
+void command_reply_unknown_subcommand(struct client *client, const struct resp_request *request)
+{
+    reply_try_help(client, request, "unknown subcommand");
+}
+
+void command_reply_subcommand_syntax(struct client *client, const struct resp_request *request)
+{
+    reply_try_help(client, request, "unknown subcommand or wrong number of arguments for");
 }
 
 void command_reply_arity(struct client *client, const char *full_name)
@@ -184,15 +210,26 @@ static void reply_refusal(struct client *client, const struct command *command)
         reply_error(&client->reply, "ERR This instance has cluster support disabled");
         return;
     }
-    if (strcmp(command->name, "debug") == 0) {
-        reply_error(&client->reply, "ERR DEBUG command not allowed.");
-        return;
-    }
     const char *reason = "it has no such function";
     for (const struct refusal *r = refusals; r->group != NULL; r++)
         if (strcmp(r->group, command->group) == 0)
             reason = r->reason;
     reply_error(&client->reply, "ERR tarn does not serve '%s': %s", command->name, reason);
+}
+
+/* A subcommand that the container does not have. */
+static void reply_no_subcommand(struct client *client, const struct command *container,
+                                const struct resp_request *request)
+{
+    size_t size = strlen(container->name);
+    for (const struct refusal *r = refused_subcommands; r->group != NULL; r++) {
+        if (strncmp(r->group, container->name, size) == 0 && r->group[size] == '|' &&
+            bytes_equal_nocase(request->args[1], r->group + size + 1)) {
+            reply_error(&client->reply, "ERR tarn does not serve '%s': %s", r->group, r->reason);
+            return;
+        }
+    }
+    command_reply_unknown_subcommand(client, request);
 }
 
 /* --- letting in --- */
@@ -218,7 +255,7 @@ static const struct command *admit(struct client *client, const struct resp_requ
     if (command == NULL) {
         const struct command *container = command_find(request->args[0]);
         if (container != NULL)
-            command_reply_unknown_subcommand(client, request);
+            reply_no_subcommand(client, container, request);
         else
             reply_unknown_command(client, request);
         return NULL;
@@ -237,12 +274,36 @@ static const struct command *admit(struct client *client, const struct resp_requ
         reply_refusal(client, command);
         return NULL;
     }
+    if (command->run == cmd_debug && !cmd_debug_is_allowed(client)) {
+        reply_error(&client->reply,
+                    "ERR DEBUG command not allowed. If the enable-debug-command option is set to "
+                    "\"local\", you can run it from a local connection, otherwise you need to set "
+                    "this option in the configuration file, and then restart the server.");
+        return NULL;
+    }
     return command;
+}
+
+/* Is the request to wait for the end of a pause? UNPAUSE never is: else nobody could end one. EXEC
+ * writes if one of the queued requests does. */
+static bool is_held(struct client *client, const struct command *command)
+{
+    if (command->run == cmd_client_unpause)
+        return false;
+    bool writes = (command->flags & COMMAND_WRITE) != 0 ||
+                  (command->run == cmd_exec && client_transaction_writes(client));
+    return client_hold_if_paused(client, writes);
 }
 
 const struct command *command_admit(struct client *client, const struct resp_request *request)
 {
     const struct command *command = admit(client, request);
+    if (command != NULL && client->is_monitor && command_uses_data(command)) {
+        reply_error(&client->reply, "ERR Replica can't interact with the keyspace");
+        command = NULL;
+    }
+    if (command != NULL && is_held(client, command))
+        return NULL;
     return client->in_multi ? command_admit_in_multi(client, command, request) : command;
 }
 
@@ -318,6 +379,22 @@ static size_t last_key(const struct command *command, const struct resp_request 
 {
     return command->key_last < 0 ? request->count - (size_t)-command->key_last
                                  : (size_t)command->key_last;
+}
+
+bool command_has_category(const struct command *command, struct tarn_bytes category)
+{
+    for (const char *p = command->categories; *p != 0;) {
+        size_t size = strcspn(p, " ");
+        if (size == category.size + 1 && strncasecmp(p + 1, category.data, category.size) == 0)
+            return true;
+        p += size + (p[size] == ' ');
+    }
+    return false;
+}
+
+bool command_uses_data(const struct command *command)
+{
+    return (command->flags & (COMMAND_READONLY | COMMAND_WRITE)) != 0;
 }
 
 size_t command_keys_count(const struct command *command, const struct resp_request *request)

@@ -529,6 +529,66 @@ const struct command_argument arguments_wait[] = {
     END,
 };
 
+const struct command_argument arguments_waitaof[] = {
+    {"numlocal", ARGUMENT_INTEGER},
+    {"numreplicas", ARGUMENT_INTEGER},
+    {"timeout", ARGUMENT_INTEGER},
+    END,
+};
+
+static const struct command_argument write_all[] = {
+    TOKEN("write", "WRITE"),
+    TOKEN("all", "ALL"),
+    END,
+};
+
+const struct command_argument arguments_client_pause[] = {
+    {"timeout", ARGUMENT_INTEGER},
+    {"mode", ARGUMENT_ONEOF, .optional = true, .parts = write_all},
+    END,
+};
+
+static const struct command_argument timeout_error[] = {
+    TOKEN("timeout", "TIMEOUT"),
+    TOKEN("error", "ERROR"),
+    END,
+};
+
+const struct command_argument arguments_client_unblock[] = {
+    {"client-id", ARGUMENT_INTEGER},
+    {"timeout_error", ARGUMENT_ONEOF, .optional = true, .parts = timeout_error},
+    END,
+};
+
+/* --- ACL, FUNCTION, DEBUG --- */
+
+const struct command_argument arguments_acl_cat[] = {
+    {"categoryname", ARGUMENT_STRING, .optional = true},
+    END,
+};
+
+const struct command_argument arguments_acl_genpass[] = {
+    {"bits", ARGUMENT_INTEGER, .optional = true},
+    END,
+};
+
+const struct command_argument arguments_acl_getuser[] = {
+    {"username", ARGUMENT_STRING},
+    END,
+};
+
+const struct command_argument arguments_function_list[] = {
+    {"library-name-pattern", ARGUMENT_STRING, .token = "LIBRARYNAME", .optional = true},
+    {"withcode", ARGUMENT_PURE_TOKEN, .token = "WITHCODE", .optional = true},
+    END,
+};
+
+const struct command_argument arguments_debug[] = {
+    {"subcommand", ARGUMENT_STRING},
+    {"arg", ARGUMENT_STRING, .optional = true, .multiple = true},
+    END,
+};
+
 const struct command_argument arguments_lolwut[] = {
     {"version", ARGUMENT_INTEGER, .token = "VERSION", .optional = true},
     END,

@@ -22,7 +22,6 @@ enum { COUNTER_FIRST = __COUNTER__ + 1 };
 /* One row a line: */
 /* clang-format off */
 const struct command command_refused[COMMAND_REFUSED_IDS] = {
-    ROW("acl", -2, 0, "server"),
     ROW("asking", 1, 0, "cluster"),
     ROW("bgrewriteaof", 1, 0, "server"),
     ROW("bgsave", -1, 0, "server"),
@@ -35,7 +34,6 @@ const struct command command_refused[COMMAND_REFUSED_IDS] = {
     ROW("bzpopmax", -3, WRITE, "sorted-set"),
     ROW("bzpopmin", -3, WRITE, "sorted-set"),
     ROW("cluster", -2, 0, "cluster"),
-    ROW("debug", -2, 0, "server"),
     ROW("dump", 2, 0, "generic"),
     ROW("eval", -3, 0, "scripting"),
     ROW("eval_ro", -3, 0, "scripting"),
@@ -44,7 +42,6 @@ const struct command command_refused[COMMAND_REFUSED_IDS] = {
     ROW("failover", -1, 0, "server"),
     ROW("fcall", -3, 0, "scripting"),
     ROW("fcall_ro", -3, 0, "scripting"),
-    ROW("function", -2, WRITE, "scripting"),
     ROW("geoadd", -5, WRITE, "geo"),
     ROW("geodist", -4, 0, "geo"),
     ROW("geohash", -2, 0, "geo"),
@@ -86,8 +83,6 @@ const struct command command_refused[COMMAND_REFUSED_IDS] = {
     ROW("lset", 4, WRITE, "list"),
     ROW("ltrim", 4, WRITE, "list"),
     ROW("migrate", -6, WRITE, "generic"),
-    ROW("module", -2, 0, "server"),
-    ROW("monitor", 1, 0, "server"),
     ROW("pfadd", -2, WRITE, "hyperloglog"),
     ROW("pfcount", -2, 0, "hyperloglog"),
     ROW("pfdebug", 3, WRITE, "hyperloglog"),
@@ -112,7 +107,6 @@ const struct command command_refused[COMMAND_REFUSED_IDS] = {
     ROW("sadd", -3, WRITE, "set"),
     ROW("save", 1, 0, "server"),
     ROW("scard", 2, 0, "set"),
-    ROW("script", -2, 0, "scripting"),
     ROW("sdiff", -2, 0, "set"),
     ROW("sdiffstore", -3, WRITE, "set"),
     ROW("sinter", -2, 0, "set"),
@@ -137,7 +131,6 @@ const struct command command_refused[COMMAND_REFUSED_IDS] = {
     ROW("sunsubscribe", -1, 0, "pubsub"),
     ROW("sync", 1, 0, "server"),
     ROW("unsubscribe", -1, 0, "pubsub"),
-    ROW("waitaof", 4, 0, "server"),
     ROW("xack", -4, WRITE, "stream"),
     ROW("xadd", -5, WRITE, "stream"),
     ROW("xautoclaim", -6, WRITE, "stream"),

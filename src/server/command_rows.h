@@ -10,10 +10,10 @@
 /* How many ids the rows of each table take, subcommands included, and how many of the served ones
  * are top-level. The compiler checks each number where its table ends. */
 enum {
-    COMMAND_SERVED_IDS = 124,
-    COMMAND_REFUSED_IDS = 163,
-    COMMAND_SERVED_COUNT = 79,
-    COMMAND_GET_ROW = 24, /* where GET stands in the served table */
+    COMMAND_SERVED_IDS = 148,
+    COMMAND_REFUSED_IDS = 156,
+    COMMAND_SERVED_COUNT = 86,
+    COMMAND_GET_ROW = 27, /* where GET stands in the served table */
 };
 
 extern const struct command command_served[COMMAND_SERVED_COUNT]; /* sorted by name */
@@ -34,6 +34,8 @@ void command_reply_not_integer(struct client *client); /* "value is not an integ
 /* "unknown subcommand 'x'. Try CONTAINER HELP." and "wrong number of arguments ..." */
 void command_reply_unknown_subcommand(struct client *client, const struct resp_request *request);
 void command_reply_arity(struct client *client, const char *full_name);
+/* "unknown subcommand or wrong number of arguments for 'x'. Try CONTAINER HELP." */
+void command_reply_subcommand_syntax(struct client *client, const struct resp_request *request);
 
 /* args[index] as an integer; false after having answered that it is none. */
 bool command_arg_int(struct client *client, const struct resp_request *request, size_t index,
@@ -53,6 +55,12 @@ int command_printed_size(struct tarn_bytes bytes);
 
 /* A "+line" reply; the line may come from anywhere, CR and LF in it are blanked. */
 void command_reply_status(struct client *client, struct tarn_bytes line);
+
+/* Does it read or write keys, or look at the keyspace as a whole? */
+bool command_uses_data(const struct command *command);
+
+/* Does it belong to the category (without its '@', case ignored)? */
+bool command_has_category(const struct command *command, struct tarn_bytes category);
 
 /* The keys of a request that has the right number of arguments, by its row's key positions.
  * ret_keys has room for as many as command_keys_count() says; returns their number. */
@@ -153,6 +161,7 @@ void cmd_swapdb(struct client *client, const struct resp_request *request);
 
 /* --- cmd_object.c --- */
 void cmd_object_encoding(struct client *client, const struct resp_request *request);
+const char *cmd_object_encoding_of(struct tarn_bytes value); /* as Redis would hold it */
 void cmd_object_freq(struct client *client, const struct resp_request *request);
 void cmd_object_idletime(struct client *client, const struct resp_request *request);
 void cmd_object_refcount(struct client *client, const struct resp_request *request);
@@ -179,6 +188,31 @@ void cmd_exec(struct client *client, const struct resp_request *request);
 void cmd_discard(struct client *client, const struct resp_request *request);
 void cmd_watch(struct client *client, const struct resp_request *request);
 void cmd_unwatch(struct client *client, const struct resp_request *request);
+
+/* --- cmd_wait.c --- */
+void cmd_client_pause(struct client *client, const struct resp_request *request);
+void cmd_client_unpause(struct client *client, const struct resp_request *request);
+void cmd_client_unblock(struct client *client, const struct resp_request *request);
+void cmd_wait(struct client *client, const struct resp_request *request);
+void cmd_waitaof(struct client *client, const struct resp_request *request);
+
+/* --- cmd_acl.c --- */
+void cmd_acl_cat(struct client *client, const struct resp_request *request);
+void cmd_acl_genpass(struct client *client, const struct resp_request *request);
+void cmd_acl_getuser(struct client *client, const struct resp_request *request);
+void cmd_acl_list(struct client *client, const struct resp_request *request);
+void cmd_acl_users(struct client *client, const struct resp_request *request);
+void cmd_acl_whoami(struct client *client, const struct resp_request *request);
+
+/* --- cmd_function.c --- */
+void cmd_function_flush(struct client *client, const struct resp_request *request);
+void cmd_function_list(struct client *client, const struct resp_request *request);
+void cmd_script_flush(struct client *client, const struct resp_request *request);
+void cmd_module_list(struct client *client, const struct resp_request *request);
+
+/* --- cmd_debug.c --- */
+void cmd_debug(struct client *client, const struct resp_request *request);
+bool cmd_debug_is_allowed(struct client *client);
 
 /* --- cmd_client.c --- */
 void cmd_client_id(struct client *client, const struct resp_request *request);
@@ -215,12 +249,12 @@ bool cmd_config_name_is_secret(struct tarn_bytes name);
 /* --- cmd_server.c --- */
 void cmd_info(struct client *client, const struct resp_request *request);
 void cmd_time(struct client *client, const struct resp_request *request);
-void cmd_wait(struct client *client, const struct resp_request *request);
 void cmd_lolwut(struct client *client, const struct resp_request *request);
 void cmd_shutdown(struct client *client, const struct resp_request *request);
 void cmd_reload(struct client *client, const struct resp_request *request);
 
-/* --- cmd_monitor.c: SLOWLOG and LATENCY --- */
+/* --- cmd_monitor.c: MONITOR, SLOWLOG and LATENCY --- */
+void cmd_monitor(struct client *client, const struct resp_request *request);
 void cmd_slowlog_get(struct client *client, const struct resp_request *request);
 void cmd_slowlog_len(struct client *client, const struct resp_request *request);
 void cmd_slowlog_reset(struct client *client, const struct resp_request *request);
@@ -243,8 +277,10 @@ extern const struct command_argument arguments_key[], arguments_keys[], argument
     arguments_client_setinfo[], arguments_client_list[], arguments_client_kill[],
     arguments_client_reply[], arguments_on_off[], arguments_command_names[],
     arguments_command_list[], arguments_command_getkeys[], arguments_config_get[],
-    arguments_config_set[], arguments_info[], arguments_wait[], arguments_lolwut[],
-    arguments_shutdown[], arguments_slowlog_get[], arguments_latency_histogram[],
-    arguments_latency_event[], arguments_latency_events[];
+    arguments_config_set[], arguments_info[], arguments_wait[], arguments_waitaof[],
+    arguments_client_pause[], arguments_client_unblock[], arguments_acl_cat[],
+    arguments_acl_genpass[], arguments_acl_getuser[], arguments_function_list[], arguments_debug[],
+    arguments_lolwut[], arguments_shutdown[], arguments_slowlog_get[],
+    arguments_latency_histogram[], arguments_latency_event[], arguments_latency_events[];
 
 #endif

@@ -25,6 +25,12 @@ enum {
 };
 
 static const char *const duplicates_words[] = {"last", "first", "error", NULL};
+static const char *const debug_words[] = {
+    [CONFIG_DEBUG_NO] = "no",
+    [CONFIG_DEBUG_LOCAL] = "local",
+    [CONFIG_DEBUG_YES] = "yes",
+    NULL,
+};
 static const char *const eviction_words[] = {
     [TARN_EVICT_NOTHING] = "noeviction",
     [TARN_EVICT_ALL_SIEVE] = "allkeys-sieve",
@@ -65,6 +71,9 @@ static const struct option rows[] = {
      .flags = OPTION_LIVE},
     {"password-file", OPTION_TEXT, FIELD(password_file), NULL, "FILE",
      "File whose first line is the password"},
+    {"enable-debug-command", OPTION_WORD, FIELD(debug_command), "no", "WHO",
+     "Clients that may use DEBUG, which is for tests: none, those of this machine, or all",
+     .words = debug_words},
     {"config", OPTION_TEXT, FIELD(config_file), NULL, "FILE",
      "Configuration file: these names without the dashes, one and its value a line",
      .flags = OPTION_ONLY_FLAG},

@@ -21,6 +21,7 @@ struct config {
     uint64_t request_bytes_max; /* per request */
     uint64_t slowlog_us;        /* log commands slower than this */
     uint64_t slowlog_entries_max;
+    int debug_command; /* enum config_debug: who may use DEBUG */
     char *config_file;
     /* how to read the data file */
     int format, size_type, on_duplicate; /* as enum tarn_* */
@@ -28,6 +29,8 @@ struct config {
     char *separator;
     char *index_path;
 };
+
+enum config_debug { CONFIG_DEBUG_NO, CONFIG_DEBUG_LOCAL, CONFIG_DEBUG_YES };
 
 extern const struct options config_options;
 

@@ -26,6 +26,7 @@
 
 #include "os/socket.h"
 #include "server/log.h"
+#include "server/park.h"
 
 #define STOP_ROUNDS_MAX   16 /* receives from one connection while stopping */
 #define INPUT_STEP_BYTES  (16u << 10)
@@ -180,6 +181,8 @@ void connection_close(struct connection *c)
         output_done(&w->output); /* what is left there is this connection's */
     drop_output(c);
     client_transaction_end(&c->client);
+    client_monitor_end(&c->client);
+    park_forget(c);
     buffer_done(&c->input);
     set_buffers(c, 0);
     worker_busy_remove(w, c);
@@ -217,8 +220,7 @@ static bool keep_output(struct connection *c)
     return true;
 }
 
-/* Close a client that does not take its replies, or has none to take for lack of memory. */
-static void cut(struct connection *c, const char *reason)
+void connection_cut(struct connection *c, const char *reason)
 {
     log_event(LOG_WARNING, "server", "client-cut", "id=%llu address=%s reason=\"%s\" unsent=%zu",
               (unsigned long long)c->client.id, c->client.address, reason, output_unsent(c->out));
@@ -233,7 +235,7 @@ void connection_send(struct connection *c)
     if (!c->client.authenticated && (limit == 0 || limit > OUTPUT_STRANGER_BYTES))
         limit = OUTPUT_STRANGER_BYTES;
     if (c->out->bytes.failed) {
-        cut(c, "reply over the output limit, or out of memory");
+        connection_cut(c, "reply over the output limit, or out of memory");
         return;
     }
     if (output_unsent(c->out) == 0)
@@ -249,9 +251,9 @@ void connection_send(struct connection *c)
     } else if (status != -EAGAIN) {
         c->state = CONNECTION_DEAD; /* the client has gone */
     } else if (!keep_output(c)) {
-        cut(c, "out of memory for unsent replies");
+        connection_cut(c, "out of memory for unsent replies");
     } else if (limit != 0 && output_unsent(c->out) > limit) {
-        cut(c, "output limit");
+        connection_cut(c, "output limit");
     }
     if (!c->insistent && !w->stopping)
         c->held = output_unsent(c->out) > OUTPUT_PAUSE_BYTES;
@@ -417,6 +419,8 @@ static void show_state(struct connection *c)
     atomic_store_explicit(&c->closing_shown, c->state != CONNECTION_OPEN, memory_order_relaxed);
     atomic_store_explicit(&c->no_evict_shown, c->client.no_evict, memory_order_relaxed);
     atomic_store_explicit(&c->no_touch_shown, c->client.no_touch, memory_order_relaxed);
+    atomic_store_explicit(&c->blocked_shown, c->parked, memory_order_relaxed);
+    atomic_store_explicit(&c->monitors_shown, c->monitors, memory_order_relaxed);
 }
 
 /* Watch for what the connection's state waits for. */
@@ -426,6 +430,8 @@ static void watch(struct connection *c)
     if (c->state == CONNECTION_LINGERING ||
         (c->state == CONNECTION_OPEN && !c->held && !c->parked && !c->input_ended))
         events |= EPOLLIN;
+    if (c->park_link != NULL)
+        events |= EPOLLRDHUP; /* a client that goes does not wait for ever */
     if (c->output != NULL)
         events |= EPOLLOUT;
     if (events == c->events)
@@ -449,7 +455,7 @@ void connection_end_turn(struct connection *c)
     if (c->state == CONNECTION_OPEN && atomic_load_explicit(&c->kill, memory_order_relaxed))
         c->state = CONNECTION_CLOSING;
     if (c->state != CONNECTION_OPEN)
-        c->parked = false;
+        park_forget(c);
     if (output_unsent(c->out) == 0 && c->state != CONNECTION_DEAD && !c->held && !c->parked) {
         uint64_t active_ns = atomic_load_explicit(&c->active_ns, memory_order_relaxed);
         bool quiet = w->stopping && w->now_ns - active_ns > LINGER_NS;
@@ -478,6 +484,7 @@ void connection_end_turn(struct connection *c)
 void connection_on_event(struct connection *c, uint32_t events)
 {
     bool broken = (events & (EPOLLERR | EPOLLHUP)) != 0;
+    broken |= c->park_link != NULL && (events & EPOLLRDHUP) != 0;
     if (c->output != NULL && (events & EPOLLOUT) != 0) {
         connection_send(c);
         if (c->state == CONNECTION_OPEN && !c->held && !c->parked)
@@ -502,7 +509,7 @@ void connection_on_tick(struct connection *c)
         if (still_ns >= (c->client.worker->stopping ? TICK_NS : LINGER_NS))
             c->state = CONNECTION_DEAD;
     } else if (c->output != NULL && still_ns > OUTPUT_STALL_NS) {
-        cut(c, "unsent replies not read");
+        connection_cut(c, "unsent replies not read");
     } else if (c->held && still_ns > OUTPUT_PATIENCE_NS) {
         c->insistent = true;
         resume(c);
@@ -515,21 +522,29 @@ void connection_on_tick(struct connection *c)
 void connection_unpark(struct connection *c, const struct tarn_error *error)
 {
     c->parked = false;
-    if (c->state == CONNECTION_OPEN) {
-        if (!c->parked_silent && error != NULL)
+    if (c->state == CONNECTION_OPEN && !c->parked_silent) {
+        if (error != NULL)
             reply_error(&c->client.reply, "ERR %s", error->text);
-        else if (!c->parked_silent)
+        else
             reply_simple(&c->client.reply, "OK");
-        resume(c);
     }
+    connection_go_on(c);
+}
+
+void connection_go_on(struct connection *c)
+{
+    if (c->state == CONNECTION_OPEN)
+        resume(c);
     connection_end_turn(c);
 }
 
 void connection_stop(struct connection *c)
 {
-    if (c->parked) {
+    if (c->parked && c->park_link == NULL) {
         c->parked = false;
         reply_error(&c->client.reply, "ERR the server stops before the reload is done");
+    } else if (!park_stop(c) && c->state == CONNECTION_OPEN) {
+        c->state = CONNECTION_CLOSING;
     }
     if (c->state == CONNECTION_OPEN) {
         c->insistent = true;

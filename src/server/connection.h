@@ -28,6 +28,15 @@ enum connection_state {
     CONNECTION_DEAD,      /* close at the end of the turn */
 };
 
+/* What a parked connection waits for; see park.h. */
+enum park_kind {
+    PARK_PAUSE,    /* CLIENT PAUSE holds its request, which is not yet taken from the input */
+    PARK_SEEN,     /* it has asked CLIENT PAUSE: until all workers obey */
+    PARK_WAIT,     /* WAIT */
+    PARK_WAIT_AOF, /* WAITAOF */
+    PARK_SLEEP,    /* DEBUG SLEEP */
+};
+
 struct connection {
     struct watch watch;
     enum connection_state state;
@@ -36,8 +45,9 @@ struct connection {
     uint32_t events;    /* watched now */
     bool input_ended;   /* the client has sent FIN */
     bool held;          /* complete requests may wait in `input` until output was read */
-    bool parked;        /* waits for the end of a reload; later requests wait with it */
+    bool parked;        /* waits (for a reload, or in park.c); later requests wait with it */
     bool parked_silent; /* ... and wants no reply */
+    bool monitors;      /* MONITOR; in the worker's list of monitors */
     bool insistent;     /* reads nothing but goes on asking: no holding until all is sent */
     struct resp_parser *parser;
     struct buffer input;   /* received but not executed */
@@ -47,6 +57,10 @@ struct connection {
     uint64_t buffers_bytes;
     uint64_t progress_ns;                      /* when output last moved, or lingering began */
     struct connection *busy_next, **busy_link; /* busy_link NULL: not in the worker's list */
+    struct connection *park_next, **park_link; /* likewise, park.c's */
+    struct connection *monitor_next;           /* monitor.c's */
+    enum park_kind park_kind;
+    uint64_t park_until_ns, park_number;
     struct connection *next, *prev;            /* clients_lock */
     uint64_t created_ns;
 
@@ -56,7 +70,9 @@ struct connection {
     _Atomic int protocol_shown;
     _Atomic size_t input_shown, input_free_shown, output_shown, references_shown;
     _Atomic bool closing_shown, no_evict_shown, no_touch_shown;
+    _Atomic bool blocked_shown, monitors_shown;
     _Atomic bool kill;
+    _Atomic int wait; /* park.c's: who has ended a wait that CLIENT UNBLOCK may end */
 };
 
 static inline struct connection *connection_of(struct client *client)
@@ -74,6 +90,10 @@ void connection_on_event(struct connection *c, uint32_t events);
 void connection_on_tick(struct connection *c);
 /* Give a parked connection the answer it waits for (error NULL: OK) and go on. It may be closed. */
 void connection_unpark(struct connection *c, const struct tarn_error *error);
+/* It waits no more and has its answer: execute what it has sent meanwhile. It may be closed. */
+void connection_go_on(struct connection *c);
+/* Close a client that does not take its replies, or has none to take for lack of memory. */
+void connection_cut(struct connection *c, const char *reason);
 /* reload.c: answer the clients that wait for a reload that has ended; or forget the results. */
 void reload_deliver(struct worker *w);
 void reload_drop(struct worker *w);

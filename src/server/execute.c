@@ -368,6 +368,8 @@ static void execute_alone(struct connection *c, const struct resp_request *reque
     struct output_mark before = output_mark(c->out);
     atomic_store_explicit(&c->protocol_shown, client->reply.protocol, memory_order_relaxed);
     const struct command *command = command_admit(client, request);
+    if (c->parked)
+        return; /* held by CLIENT PAUSE */
     bool untouched = client->no_touch && !bytes_equal_nocase(request->args[0], "touch");
     if (untouched)
         tarn_session_touches(client->session, false);
@@ -377,6 +379,8 @@ static void execute_alone(struct connection *c, const struct resp_request *reque
         execute_admitted(c, command, request);
     if (untouched)
         tarn_session_touches(client->session, true);
+    if (command != NULL)
+        monitor_feed(client, command, request);
     apply_reply_mode(c, before);
     if (client->close_after_reply)
         c->state = CONNECTION_CLOSING;
@@ -418,6 +422,8 @@ size_t connection_execute(struct connection *c, struct tarn_bytes input)
         } else {
             run_finish(w, c);
             execute_alone(c, &request);
+            if (c->park_link != NULL && c->park_kind == PARK_PAUSE)
+                taken -= size; /* it will be executed when the pause is over */
             limits = limits_of(c);
         }
         if (output_unsent(c->out) >= OUTPUT_FLUSH_BYTES || c->out->bytes.failed)

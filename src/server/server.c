@@ -224,6 +224,7 @@ int server_open(const struct os *os, struct config *config, const char *data_pat
     pthread_mutex_init(&server->config_lock, NULL);
     pthread_mutex_init(&server->stats_lock, NULL);
     pthread_mutex_init(&server->reload_lock, NULL);
+    pthread_mutex_init(&server->pause_lock, NULL);
     slowlog_init(&server->slowlog);
     server_config_changed(server);
     int status = TARN_NOMEM;
@@ -268,6 +269,7 @@ void server_close(struct server *server)
     if (server->signals_fd >= 0)
         (void)server->os->close(server->os, server->signals_fd);
     slowlog_done(&server->slowlog);
+    pthread_mutex_destroy(&server->pause_lock);
     pthread_mutex_destroy(&server->reload_lock);
     pthread_mutex_destroy(&server->stats_lock);
     pthread_mutex_destroy(&server->config_lock);

@@ -54,6 +54,7 @@ TARN_MUST int server_reload_start(struct server *server,
 /* Sums over all workers since start or CONFIG RESETSTAT. */
 struct server_counters {
     uint64_t connections_total, connections_rejected, connections_now, http_connections_now;
+    uint64_t clients_blocked; /* waiting: in WAIT, DEBUG SLEEP, held by CLIENT PAUSE */
     uint64_t commands_total, http_requests_total;
     uint64_t keyspace_hits, keyspace_misses;
     uint64_t net_input_bytes, net_output_bytes;
@@ -105,6 +106,14 @@ struct client_filter {
 };
 /* Ask the owners to close matching clients after their present reply; returns how many. */
 uint64_t server_client_kill(struct server *server, const struct client_filter *filter);
+
+/* End the pause of CLIENT PAUSE. */
+void server_unpause(struct server *server);
+/* Are requests held now: those that write, or (writes false) those that read, too? */
+bool server_is_paused(struct server *server, bool writes);
+/* End the wait of a client in WAIT or WAITAOF as if its time were over, or with an error. False: it
+ * does not wait. */
+bool server_client_unblock(struct server *server, uint64_t id, bool with_error);
 
 /* --- slow log --- */
 

@@ -51,6 +51,12 @@ struct server {
     pthread_mutex_t stats_lock;  /* guards base and resets */
     struct server_counters base; /* figures of HTTP and the store at the last reset */
 
+    pthread_mutex_t pause_lock;      /* guards changes of the pause */
+    _Atomic uint64_t pause_until_ns; /* CLIENT PAUSE, by the monotonic clock; 0: none */
+    _Atomic bool pause_all;          /* of reads, too */
+    _Atomic uint64_t pause_number;   /* of the last CLIENT PAUSE */
+    _Atomic unsigned monitors_now;   /* clients that MONITOR */
+
     pthread_mutex_t reload_lock; /* guards the three below */
     pthread_t reload_thread;
     bool reload_running, reload_started; /* started: the thread is to be joined */

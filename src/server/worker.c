@@ -22,12 +22,14 @@
 #include "os/socket.h"
 #include "server/connection.h"
 #include "server/log.h"
+#include "server/park.h"
 
 #define ACCEPTS_MAX       64             /* per listener and turn */
 #define ACCEPT_LOG_NS     60000000000ull /* at most one line a minute */
 #define OUTPUT_KEPT_BYTES (128u << 10)
 #define SWEEP_NS_MIN      1000000000ull
 #define SWEEP_NS_MAX      10000000000ull
+#define SLEEP_MS_MAX      3600000
 
 /* --- life --------------------------------------------------------------------------------- */
 
@@ -50,6 +52,9 @@ int worker_open(struct server *server, unsigned index, const int *fds, size_t fd
     w->loop.epoll_fd = w->loop.wake_fd = -1;
     pthread_mutex_init(&w->clients_lock, NULL);
     output_init(&w->output, 0);
+    w->parked_end = &w->parked;
+    w->park_ns = UINT64_MAX;
+    monitor_queue_init(&w->monitor_queue);
     int status = TARN_NOMEM;
     w->input = malloc(INPUT_SHARED_BYTES);
     w->listeners = calloc(fds_count + 1, sizeof *w->listeners);
@@ -107,6 +112,7 @@ void worker_close(struct worker *w)
     if (w->spare_fd >= 0)
         (void)w->os->close(w->os, w->spare_fd);
     reload_drop(w);
+    monitor_queue_done(&w->monitor_queue);
     stats_done(&w->stats);
     output_done(&w->output);
     free(w->listeners);
@@ -280,7 +286,7 @@ static void sweep(struct worker *w)
     for (struct connection *c = w->clients; c != NULL; c = next) {
         next = c->next;
         if (w->now_ns - atomic_load_explicit(&c->active_ns, memory_order_relaxed) < idle_ns_max ||
-            c->output != NULL || c->parked)
+            c->output != NULL || c->parked || c->monitors)
             continue;
         stats_add(&w->stats.idle_closed, 1);
         connection_close(c);
@@ -323,11 +329,14 @@ static int sleep_ms(const struct worker *w, uint64_t stop_ns)
         deadline = w->tick_ns;
     if (w->sweep_ns != 0 && w->sweep_ns < deadline)
         deadline = w->sweep_ns;
+    if (w->park_ns < deadline)
+        deadline = w->park_ns;
     if (w->stopping && stop_ns < deadline)
         deadline = stop_ns;
     if (deadline == UINT64_MAX)
         return -1;
-    return deadline <= w->now_ns ? 0 : (int)((deadline - w->now_ns) / 1000000 + 1);
+    uint64_t ms = deadline <= w->now_ns ? 0 : (deadline - w->now_ns) / 1000000 + 1;
+    return ms < SLEEP_MS_MAX ? (int)ms : SLEEP_MS_MAX;
 }
 
 /* --- the loop ----------------------------------------------------------------------------- */
@@ -359,6 +368,7 @@ static void serve(struct worker *w)
         }
         w->now_ns = w->os->monotonic_ns(w->os);
         stats_refresh(&w->stats);
+        park_look(w);
         uint64_t limit = hot_read(&server->hot.output_bytes_max);
         w->output.bytes.size_max = limit == 0 ? 0 : limit + OUTPUT_FLUSH_BYTES;
         for (unsigned i = 0; i < count; i++)
@@ -366,6 +376,8 @@ static void serve(struct worker *w)
         run_finish(w, NULL);
         close_killed(w);
         reload_deliver(w);
+        park_deliver(w);
+        monitor_deliver(w);
         tick(w);
         sweep(w);
         buffer_trim(&w->output.bytes, OUTPUT_KEPT_BYTES);

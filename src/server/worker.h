@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "os/loop.h"
+#include "server/monitor.h"
 #include "server/output.h"
 #include "server/server.h"
 #include "server/stats.h"
@@ -85,11 +86,17 @@ struct worker {
     uint64_t attack_log_ns;  /* when a cross-protocol attack was last logged */
     uint64_t accept_log_ns;  /* when it was last logged that accepting fails */
     struct connection *busy; /* those with unsent, held or lingering bytes */
+    struct connection *parked, **parked_end; /* park.c's; the longest waiting first */
+    uint64_t park_ns;                        /* when the first of their waits ends; UINT64_MAX */
+    struct connection *monitors;
+    struct monitor_queue monitor_queue;
     struct stats stats;
     _Atomic uint64_t buffers_bytes; /* of its connections, and its input */
     uint64_t charged_bytes;         /* what of that, and of its output, the store counts */
     _Atomic uint64_t connections_now;
-    _Atomic bool kills_pending;
+    _Atomic uint64_t parked_now;
+    _Atomic uint64_t pause_seen; /* server's pause_number, when the present turn began */
+    _Atomic bool kills_pending, unparks_pending;
     _Atomic(struct reload_result *) reload_results; /* a list, for clients that wait */
     pthread_mutex_t clients_lock; /* guards the list, and names of the clients in it */
     struct connection *clients;

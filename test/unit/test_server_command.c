@@ -304,7 +304,15 @@ static void test_what_is_not_served(void **state)
                         "-ERR tarn does not serve 'subscribe': it has no channels"
                         "\r\n");
     assert_line_refused(f, "cluster info", "-ERR This instance has cluster support disabled\r\n");
-    assert_line_refused(f, "debug sleep 1", "-ERR DEBUG command not allowed.\r\n");
+    assert_line_refused(
+        f, "debug sleep 1",
+        "-ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", "
+        "you can run it from a local connection, otherwise you need to set this option in the "
+        "configuration file, and then restart the server.\r\n");
+    assert_line_refused(f, "acl setuser x",
+                        "-ERR tarn does not serve 'acl|setuser': it has one user, default\r\n");
+    assert_line_refused(f, "ACL SETUSERS x",
+                        "-ERR unknown subcommand 'SETUSERS'. Try ACL HELP.\r\n");
 }
 
 /* Redis tells an unknown command and a wrong arity before it asks for the password. */
