@@ -294,6 +294,8 @@ void table_end(struct table_session *s)
 struct put {
     struct place place;
     struct item *item; /* NULL: its time is past, the key is to go */
+    struct position
+        found; /* where the key was before anything was published; array NULL: nowhere */
 };
 
 /* Make all items, or none. */
@@ -338,18 +340,19 @@ static void approach(const struct table *t, const struct put *puts, size_t count
     }
 }
 
-/* Room for all items that are new; the shards are locked. */
+/* Find all keys and make room for all items that are new; the shards are locked. */
 static bool make_room_locked(struct table_session *s, const struct tarn_record *records,
-                             const struct put *puts, size_t count)
+                             struct put *puts, size_t count)
 {
     struct table *t = s->table;
-    struct position position;
     bool room = true;
     size_t i;
     for (i = 0; i < count && room; i++) {
         struct shard *shard = &t->shards[puts[i].place.shard];
-        if (puts[i].item == NULL ||
-            shard_find_locked(shard, puts[i].place.index, records[i].key, &position) != 0)
+        if (shard_find_locked(shard, puts[i].place.index, records[i].key, &puts[i].found) != 0)
+            continue;
+        puts[i].found.array = NULL;
+        if (puts[i].item == NULL)
             continue;
         room = shard_make_room_locked(s, puts[i].place.shard);
         if (room)
@@ -366,11 +369,15 @@ static bool make_room_locked(struct table_session *s, const struct tarn_record *
 static void publish_all_locked(struct table_session *s, const struct tarn_record *records,
                                const struct put *puts, size_t count)
 {
+    bool removed = false; /* a key that comes twice may be gone from where it was */
     for (size_t i = 0; i < count; i++) {
         struct place place = puts[i].place;
-        struct position position;
-        bool there = shard_find_locked(&s->table->shards[place.shard], place.index, records[i].key,
-                                       &position) != 0;
+        struct position position = puts[i].found;
+        const struct shard *shard = &s->table->shards[place.shard];
+        bool there = !removed && position.array == shard_array_locked(shard);
+        if (!there)
+            there = shard_find_locked(shard, place.index, records[i].key, &position) != 0;
+        removed |= puts[i].item == NULL;
         if (puts[i].item == NULL && there)
             shard_remove_locked(s, place.shard, position);
         else if (puts[i].item != NULL && there)
@@ -380,8 +387,8 @@ static void publish_all_locked(struct table_session *s, const struct tarn_record
     }
 }
 
-static int put_items(struct table_session *s, const struct tarn_record *records,
-                     const struct put *puts, size_t count)
+static int put_items(struct table_session *s, const struct tarn_record *records, struct put *puts,
+                     size_t count)
 {
     bool nested = s->locked;
     if (!nested) {
