@@ -331,7 +331,8 @@ static void views_stay(void **state)
         } else {
             assert_int_equal(table_get_many(fixture.session, &record.key, 1, &view), 1);
         }
-        assert_int_equal(table_update(fixture.session, record.key, overwrite, overwriting), TARN_OK);
+        assert_int_equal(table_update(fixture.session, record.key, overwrite, overwriting),
+                         TARN_OK);
         assert_memory_equal(view.data, large, 8);
     }
 }
