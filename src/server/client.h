@@ -42,6 +42,8 @@ struct client {
 void client_reply_value(struct client *client, struct tarn_bytes value);
 /* Reply with `size` bytes of a value of the store, from `offset` on. */
 void client_reply_part(struct client *client, struct tarn_bytes value, size_t offset, size_t size);
+/* Only the bytes, without the framing of a reply: the handler writes that around them. */
+void client_append_part(struct client *client, struct tarn_bytes value, size_t offset, size_t size);
 
 /* tarn_begin() and tarn_end() of one command, which do nothing inside EXEC. */
 void client_begin(struct client *client, const struct tarn_bytes *keys, size_t count);

@@ -80,20 +80,6 @@ static void peek(struct client *client, struct tarn_bytes key, tarn_change look,
     (void)look(context, &update);
 }
 
-/* Update the key, with room made where it is needed. False after having answered the error. */
-static bool update_key(struct client *client, struct tarn_bytes key, tarn_change change,
-                       void *context)
-{
-    int status;
-    do
-        status = tarn_update(client->session, key, change, context);
-    while (status == TARN_FULL && client_make_room(client));
-    if (status == TARN_OK)
-        return true;
-    command_reply_failure(client, status);
-    return false;
-}
-
 /* --- SETBIT and GETBIT --- */
 
 struct one_bit {
@@ -138,7 +124,7 @@ void cmd_setbit(struct client *client, const struct resp_request *request)
         return;
     }
     bit.wanted = wanted != 0;
-    if (update_key(client, request->args[1], set_bit, &bit))
+    if (command_update(client, request->args[1], set_bit, &bit))
         reply_int(&client->reply, bit.found);
 }
 
@@ -472,7 +458,7 @@ static bool run_ops(struct client *client, struct tarn_bytes key, struct field_r
         return true;
     }
     if (run->to - run->from <= SPAN_BYTES_MAX)
-        return update_key(client, key, apply_ops, run);
+        return command_update(client, key, apply_ops, run);
     int status;
     do
         status = apply_one_by_one(client, key, run);

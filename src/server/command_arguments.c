@@ -252,6 +252,17 @@ const struct command_argument arguments_bitfield_ro[] = {
 
 /* --- keyspace --- */
 
+const struct command_argument arguments_restore[] = {
+    {"key", ARGUMENT_KEY},
+    {"ttl", ARGUMENT_INTEGER},
+    {"serialized-value", ARGUMENT_STRING},
+    {"replace", ARGUMENT_PURE_TOKEN, .token = "REPLACE", .optional = true},
+    {"absttl", ARGUMENT_PURE_TOKEN, .token = "ABSTTL", .optional = true},
+    {"seconds", ARGUMENT_INTEGER, .token = "IDLETIME", .optional = true},
+    {"frequency", ARGUMENT_INTEGER, .token = "FREQ", .optional = true},
+    END,
+};
+
 const struct command_argument arguments_pattern[] = {
     {"pattern", ARGUMENT_PATTERN},
     END,

@@ -10,10 +10,10 @@
 /* How many ids the rows of each table take, subcommands included, and how many of the served ones
  * are top-level. The compiler checks each number where its table ends. */
 enum {
-    COMMAND_SERVED_IDS = 148,
-    COMMAND_REFUSED_IDS = 156,
-    COMMAND_SERVED_COUNT = 86,
-    COMMAND_GET_ROW = 27, /* where GET stands in the served table */
+    COMMAND_SERVED_IDS = 150,
+    COMMAND_REFUSED_IDS = 154,
+    COMMAND_SERVED_COUNT = 88,
+    COMMAND_GET_ROW = 28, /* where GET stands in the served table */
 };
 
 extern const struct command command_served[COMMAND_SERVED_COUNT]; /* sorted by name */
@@ -129,6 +129,11 @@ const char *cmd_bitfield_key_use(const struct resp_request *request);
 void cmd_bitop(struct client *client, const struct resp_request *request);
 extern const struct command_argument arguments_setbit[], arguments_getbit[], arguments_bitcount[],
     arguments_bitpos[], arguments_bitop[], arguments_bitfield[], arguments_bitfield_ro[];
+
+/* --- cmd_dump.c --- */
+void cmd_dump(struct client *client, const struct resp_request *request, struct tarn_bytes value);
+void cmd_restore(struct client *client, const struct resp_request *request);
+extern const struct command_argument arguments_restore[];
 
 /* --- cmd_keyspace.c --- */
 void cmd_type(struct client *client, const struct resp_request *request, struct tarn_bytes value);

@@ -34,16 +34,24 @@
 #define ROOM_TRIES_MAX    100          /* waits for a store that evicts */
 #define CHARGE_STEP_BYTES (64u << 10)
 
-void client_reply_part(struct client *client, struct tarn_bytes value, size_t offset, size_t size)
+void client_append_part(struct client *client, struct tarn_bytes value, size_t offset, size_t size)
 {
     struct tarn_bytes part = {(const unsigned char *)value.data + offset, size};
+    if (size < REFERENCE_BYTES_MIN)
+        buffer_append(client->reply.out, part.data, part.size);
+    else
+        output_append_ref(connection_of(client)->out, part, tarn_pin(client->session, value));
+}
+
+void client_reply_part(struct client *client, struct tarn_bytes value, size_t offset, size_t size)
+{
     if (size < REFERENCE_BYTES_MIN) {
-        reply_bulk(&client->reply, part);
+        const unsigned char *data = value.data;
+        reply_bulk(&client->reply, (struct tarn_bytes){data + offset, size});
         return;
     }
-    struct connection *c = connection_of(client);
     reply_bulk_header(&client->reply, size);
-    output_append_ref(c->out, part, tarn_pin(client->session, value));
+    client_append_part(client, value, offset, size);
     buffer_append(client->reply.out, "\r\n", 2);
 }
 
