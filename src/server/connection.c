@@ -462,8 +462,10 @@ void connection_end_turn(struct connection *c)
     }
     if (c->state == CONNECTION_OPEN && atomic_load_explicit(&c->kill, memory_order_relaxed))
         c->state = CONNECTION_CLOSING;
-    if (c->state != CONNECTION_OPEN)
+    if (c->state != CONNECTION_OPEN) {
         park_forget(c);
+        client_monitor_end(&c->client);
+    }
     if (output_unsent(c->out) == 0 && c->state != CONNECTION_DEAD && !c->held && !c->parked) {
         uint64_t active_ns = atomic_load_explicit(&c->active_ns, memory_order_relaxed);
         bool quiet = w->stopping && w->now_ns - active_ns > LINGER_NS;

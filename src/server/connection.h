@@ -61,7 +61,7 @@ struct connection {
     struct connection *monitor_next;           /* monitor.c's */
     enum park_kind park_kind;
     uint64_t park_until_ns, park_number;
-    struct connection *next, *prev;            /* clients_lock */
+    struct connection *next, *prev; /* clients_lock */
     uint64_t created_ns;
 
     /* what other threads look at */
