@@ -258,6 +258,16 @@ TARN_API TARN_MUST int tarn_put(struct tarn_session *session, struct tarn_bytes 
 TARN_API TARN_MUST int tarn_put_many(struct tarn_session *session,
                                      const struct tarn_record *records, size_t count);
 
+/* tarn_put() if `condition` holds of the key as it is: compare and set. Unlike with tarn_update(),
+ * a large value is copied before anybody has to wait. `condition` is called once, on this thread,
+ * under a lock: it must be short and must not call into the store. present: value data NULL if
+ * there is no such key; the value stays valid as that of tarn_get() does. Errors: as tarn_put();
+ * CANCELLED: the condition does not hold. In both cases nothing has changed. */
+typedef bool (*tarn_condition)(void *context, const struct tarn_record *present);
+TARN_API TARN_MUST int tarn_put_if(struct tarn_session *session, struct tarn_bytes key,
+                                   struct tarn_bytes value, int64_t expire_ms,
+                                   tarn_condition condition, void *context);
+
 /* TARN_OK, or TARN_NOTFOUND. Errors: READONLY, NOMEM. */
 TARN_API TARN_MUST int tarn_delete(struct tarn_session *session, struct tarn_bytes key);
 

@@ -456,6 +456,14 @@ int tarn_put_many(struct tarn_session *session, const struct tarn_record *record
     return table != NULL ? table_put_many(table, records, count) : TARN_READONLY;
 }
 
+int tarn_put_if(struct tarn_session *session, struct tarn_bytes key, struct tarn_bytes value,
+                int64_t expire_ms, tarn_condition condition, void *context)
+{
+    struct table_session *table = session_table(session);
+    struct tarn_record record = {key, value, expire_ms};
+    return table != NULL ? table_put_if(table, &record, condition, context) : TARN_READONLY;
+}
+
 int tarn_delete(struct tarn_session *session, struct tarn_bytes key)
 {
     struct table_session *table = session_table(session);

@@ -257,6 +257,50 @@ int table_update(struct table_session *s, struct tarn_bytes key, tarn_change cha
     return status;
 }
 
+/* Put the item (NULL: its time is past) if the condition holds. */
+static int put_if_locked(struct table_session *s, struct tarn_bytes key, struct item *item,
+                         tarn_condition condition, void *context)
+{
+    struct subject subject = find_subject_locked(s, key);
+    struct tarn_record present = {.key = key};
+    if (subject.item != NULL) {
+        item_freeze(subject.item);
+        struct item_parts parts = item_parts(subject.item);
+        present.value = parts.value;
+        present.expire_ms = parts.expire_ms;
+    }
+    if (subject.stale)
+        shard_remove_expired_locked(s, subject.place.shard, subject.position);
+    if (!condition(context, &present))
+        return TARN_CANCELLED;
+    if (item == NULL)
+        return remove_locked(s, &subject);
+    return publish_locked(s, subject.place, key, item) ? TARN_OK : table_no_memory(s->table);
+}
+
+int table_put_if(struct table_session *s, const struct tarn_record *record,
+                 tarn_condition condition, void *context)
+{
+    int status = check_sizes(record->key, record->value.size);
+    if (status != TARN_OK)
+        return status;
+    if (!reclaim_reserve(s, RETIRED_BY_ONE))
+        return TARN_NOMEM;
+    struct item *item = NULL;
+    if (!is_past(s->table, record->expire_ms)) {
+        item = table_make_item(s, record);
+        if (item == NULL)
+            return table_no_memory(s->table);
+    }
+    uint32_t shard = table_place(s->table, record->key).shard;
+    shard_lock(s, shard);
+    status = put_if_locked(s, record->key, item, condition, context);
+    shard_unlock(s, shard);
+    if (status != TARN_OK)
+        table_free_item(s, item);
+    return status;
+}
+
 /* --- several keys at one moment --- */
 
 void session_note_shards(struct table_session *s, const struct tarn_bytes *keys, size_t count)

@@ -6,7 +6,8 @@
  *
  * Bugs planted once to see it fail: an expired key found by update; patch without zero fill; the
  * expiry lost by a patch; a put over an expired key counted as insert; flush that leaves a shard;
- * KEEP that stores; put_many of one key twice that inserts twice; FULL after a part was published.
+ * KEEP that stores; put_many of one key twice that inserts twice; FULL after a part was published;
+ * an expired value shown to a condition; a put whose condition does not hold.
  */
 #include "lib/test.h"
 
@@ -197,6 +198,33 @@ static void step_put(uint64_t *random)
     know(k, record.value.data, record.value.size, record.expire_ms);
 }
 
+struct condition_plan {
+    bool holds;
+    struct tarn_record found; /* out; looked at when the shard is no longer locked */
+};
+
+static bool condition(void *context, const struct tarn_record *found)
+{
+    struct condition_plan *plan = context;
+    plan->found = *found;
+    return plan->holds;
+}
+
+static void step_put_if(uint64_t *random)
+{
+    static unsigned char space[VALUE_MAX + 8];
+    struct known *k = present(pick(random, KEYS));
+    struct tarn_record record = {k->key, any_value(random, space), any_expiry(random)};
+    struct condition_plan plan = {.holds = pick(random, 3) != 0};
+    assert_int_equal(table_put_if(fixture.session, &record, condition, &plan),
+                     plan.holds ? TARN_OK : TARN_CANCELLED);
+    assert_value(k, plan.found.value);
+    assert_int_equal(plan.found.expire_ms, k->expire_ms);
+    assert_true(bytes_equal(plan.found.key, k->key));
+    if (plan.holds)
+        know(k, record.value.data, record.value.size, record.expire_ms);
+}
+
 static void step_put_many(uint64_t *random)
 {
     static unsigned char spaces[BATCH][VALUE_MAX + 8];
@@ -318,8 +346,10 @@ static void check_all(uint64_t step)
 static void step(uint64_t *random)
 {
     uint64_t kind = pick(random, 100);
-    if (kind < 25)
+    if (kind < 15)
         step_put(random);
+    else if (kind < 25)
+        step_put_if(random);
     else if (kind < 50)
         step_update(random);
     else if (kind < 55)
