@@ -2,8 +2,9 @@
  * PSETEX, GETSET, GETDEL, GETEX.
  *
  * How: what does not depend on the present value is one tarn_put(), and plain SET looks at nothing
- * else. The others decide in tarn_update(). An old value is answered from the store itself: it
- * stays in view after it was replaced.
+ * else. The others decide in tarn_put_if() or tarn_update(). An old value is answered from the
+ * store itself: it stays in view after it was replaced.
+ *
  * Failure modes: those of a write; the key is as it was. */
 #include "core/number.h"
 #include "server/command_rows.h"
@@ -134,17 +135,37 @@ struct set {
     bool done;             /* out: the conditions held */
 };
 
+static bool conditions_hold(void *context, const struct tarn_record *present)
+{
+    struct set *set = context;
+    set->old = present->value;
+    set->done = (set->flags & (set->old.data != NULL ? NX : XX)) == 0;
+    return set->done;
+}
+
 static enum tarn_verdict change_value(void *context, struct tarn_update *update)
 {
     struct set *set = context;
-    set->old = update->record.value;
-    set->done = (set->flags & (set->old.data != NULL ? NX : XX)) == 0;
-    if (!set->done)
-        return set->flags & GET ? TARN_KEEP : TARN_PEEK;
+    if (!conditions_hold(set, &update->record))
+        return TARN_KEEP;
     update->record.value = set->value;
-    if ((set->flags & KEEPTTL) == 0)
-        update->record.expire_ms = set->expire_ms;
     return TARN_STORE;
+}
+
+/* False after having answered the error. */
+static bool put_if(struct client *client, struct tarn_bytes key, struct set *set)
+{
+    int status;
+    if (set->flags & KEEPTTL)
+        return command_update(client, key, change_value, set);
+    do {
+        status =
+            tarn_put_if(client->session, key, set->value, set->expire_ms, conditions_hold, set);
+    } while (status == TARN_FULL && client_make_room(client));
+    if (status == TARN_OK || status == TARN_CANCELLED)
+        return true;
+    command_reply_failure(client, status);
+    return false;
 }
 
 /* Answer a value that was looked up, or that there is none. */
@@ -168,7 +189,7 @@ static void set_with_options(struct client *client, const struct resp_request *r
         return;
     }
     set.flags = options.flags;
-    if (!command_update(client, request->args[1], change_value, &set))
+    if (!put_if(client, request->args[1], &set))
         return;
     if (set.flags & GET)
         reply_looked_up(client, set.old);
@@ -197,14 +218,14 @@ const char *cmd_set_key_use(const struct resp_request *request)
 void cmd_setnx(struct client *client, const struct resp_request *request)
 {
     struct set set = {.flags = NX, .value = request->args[2]};
-    if (command_update(client, request->args[1], change_value, &set))
+    if (put_if(client, request->args[1], &set))
         reply_int(&client->reply, set.done);
 }
 
 void cmd_getset(struct client *client, const struct resp_request *request)
 {
     struct set set = {.flags = GET, .value = request->args[2]};
-    if (command_update(client, request->args[1], change_value, &set))
+    if (put_if(client, request->args[1], &set))
         reply_looked_up(client, set.old);
 }
 
