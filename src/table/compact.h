@@ -1,37 +1,47 @@
-/* Making memory out of free slots: emptying sparse pages, and arrays smaller that have lost most of
- * their items. Private to the background (reclaim_internal.h). */
+/* Making memory out of free slots: emptying sparse pages, and making arrays smaller that have lost
+ * most of their items. Private to the background (reclaim_internal.h). */
 #ifndef TABLE_COMPACT_H
 #define TABLE_COMPACT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "table/slab.h"
+
+#define COMPACT_PAGES 16u /* being emptied at a time, 1 MiB */
+
 struct reclaim;
 
+/* The rounds' alone, but for the atomics. */
 struct compact {
-    unsigned pages_count;
+    struct slab_page *chosen[COMPACT_PAGES]; /* to be emptied after a grace period */
+    struct slab_page *moved[COMPACT_PAGES];  /* emptied; what was in them is still to be freed */
+    unsigned chosen_count, moved_count;
+    uint32_t shrink_shard; /* where shrinking goes on */
+    bool shrinks;          /* arrays are too large for what they hold */
+    _Atomic bool advances; /* anything of the above */
+    _Atomic bool vain;     /* no page could be chosen, and nothing was freed since */
 };
 
-static inline bool compact_step(struct reclaim *r)
-{
-    (void)r;
-    return false;
-}
-static inline void compact_freed(struct reclaim *r)
-{
-    (void)r;
-}
-static inline void compact_done(struct reclaim *r)
-{
-    (void)r;
-}
-static inline bool compact_wants_grace(const struct compact *c)
-{
-    return c->pages_count > 0;
-}
+/* Move the items out of the pages chosen before. */
+void compact_move(struct reclaim *r);
+/* All that was retired before is free: give the pages back. */
+void compact_freed(struct reclaim *r);
+/* Choose pages to be emptied by the next round, if that is worth while, and make some arrays
+ * smaller. True: memory is short, go on at once. */
+bool compact_choose(struct reclaim *r);
+void compact_done(struct reclaim *r); /* at closing */
+
+/* Is memory being made? Any thread. */
 static inline bool compact_advances(const struct compact *c)
 {
-    return c->pages_count > 0;
+    return atomic_load_explicit(&c->advances, memory_order_relaxed);
+}
+
+/* Would trying to make memory be in vain? Any thread. */
+static inline bool compact_is_vain(const struct compact *c)
+{
+    return atomic_load_explicit(&c->vain, memory_order_relaxed);
 }
 
 #endif

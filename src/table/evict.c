@@ -25,8 +25,8 @@
 #define SOONEST_SHARDS 256u /* whose due times are compared; divides TABLE_SHARDS */
 #define SOONEST_PICKS  8u   /* buckets whose items are compared */
 #define STEP_VISITS    2048u
-/* Rounds in which memory was short, in a row, before more is forced out; and how far that goes. */
-#define SHORT_ROUNDS_MIN 2u
+/* Waits in vain before more is forced out; and how far that goes. */
+#define WAITS_MIN        2u
 #define FORCED_DOUBLINGS 8u
 
 /* One shard's visit. */
@@ -226,12 +226,20 @@ static void renew_due_locked(struct visit *v, uint32_t b, int64_t now_ms)
     v->array->due[b] = expire_ms == INT64_MAX ? 0 : due_of(expire_ms, now_ms);
 }
 
+static bool is_later(due_time due, due_time than)
+{
+    return (int16_t)(due_time)(due - than) > 0;
+}
+
+/* Evicts nothing where the shard's due time promised something sooner than there is: that is set
+ * right, and another shard may be the one. */
 static void soonest_locked(struct visit *v)
 {
     uint32_t buckets[SOONEST_PICKS];
     struct table *t = v->s->table;
     int64_t now_ms = table_now_ms(t), expire_ms = INT64_MAX;
     due_time now = due_of(now_ms, now_ms);
+    due_time promised = atomic_load_explicit(&t->due_first[v->shard], memory_order_relaxed);
     struct position p;
     unsigned count = soonest_buckets_locked(v->array, now, buckets);
     for (unsigned i = 0; i < count; i++)
@@ -239,7 +247,7 @@ static void soonest_locked(struct visit *v)
             prefetch_line(slot_item(slot_at((struct position){v->array, buckets[i], n})));
     for (unsigned i = 0; i < count; i++)
         compare_locked(v->array, buckets[i], &expire_ms, &p);
-    if (expire_ms != INT64_MAX)
+    if (expire_ms != INT64_MAX && !is_later(due_of(expire_ms, now_ms), promised))
         evict_locked(v, p);
     for (unsigned i = 0; i < count; i++)
         renew_due_locked(v, buckets[i], now_ms);
@@ -312,6 +320,15 @@ uint64_t evict_some(struct table_session *s, uint64_t bytes, unsigned visits_max
     return freed;
 }
 
+void evict_one_locked(struct table_session *s, uint32_t shard, struct position position)
+{
+    enum tarn_eviction policy = policy_of(s->table);
+    struct visit v = {.s = s, .shard = shard};
+    if (policy != TARN_EVICT_NOTHING &&
+        (!expiring_only(policy) || (slot_at(position) & SLOT_EXPIRES)))
+        evict_locked(&v, position);
+}
+
 bool evict_possible(const struct table *t)
 {
     enum tarn_eviction policy = policy_of(t);
@@ -348,9 +365,9 @@ static uint64_t missing(const struct reclaim *r, uint64_t limit)
  * While that does not succeed, more and more goes, until pages run empty. */
 static uint64_t forced(const struct reclaim *r)
 {
-    if (r->short_rounds < SHORT_ROUNDS_MIN || compact_advances(&r->compact))
+    if (r->round_waits < WAITS_MIN || compact_advances(&r->compact))
         return 0;
-    unsigned doublings = r->short_rounds - SHORT_ROUNDS_MIN;
+    unsigned doublings = r->round_waits - WAITS_MIN;
     return (uint64_t)SLAB_PAGE_BYTES
            << (doublings < FORCED_DOUBLINGS ? doublings : FORCED_DOUBLINGS);
 }

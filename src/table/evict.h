@@ -6,11 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "tarn.h"
+#include "table/shard.h"
 
 struct reclaim;
-struct table;
-struct table_session;
 
 /* Shared by all who evict. */
 struct evict {
@@ -22,6 +20,9 @@ struct evict {
  * shards. The session holds no lock; what it has reserved it keeps. Returns the bytes. Any thread.
  */
 uint64_t evict_some(struct table_session *s, uint64_t bytes, unsigned visits_max);
+
+/* Take out one item if the policy allows that; reclaim_reserve(s, 1) was done. */
+void evict_one_locked(struct table_session *s, uint32_t shard, struct position position);
 
 /* Does the policy allow to take out anything that is there? */
 bool evict_possible(const struct table *t);

@@ -30,7 +30,7 @@
 #define EVICT_BYTES_MAX (1u << 20) /* by a writer itself, from at most so many shards */
 #define EVICT_VISITS    128u
 #define WAITS_MAX       32u /* of one session in a row, where evicting helps ... */
-#define WAITS_MAX_PLAIN 8u  /* ... and where only what was deleted is waited for */
+#define WAITS_MAX_PLAIN 3u  /* ... and where only what was deleted is waited for */
 
 /* --- waking --- */
 
@@ -86,7 +86,7 @@ static void begin_round(struct reclaim *r)
     r->rounds_begun++;
     pthread_mutex_unlock(&r->lock);
     r->round_short_bytes = atomic_exchange_explicit(&r->short_bytes, 0, memory_order_relaxed);
-    r->short_rounds = r->round_short_bytes > 0 ? r->short_rounds + 1 : 0;
+    r->round_waits = (unsigned)atomic_exchange_explicit(&r->short_waits, 0, memory_order_relaxed);
 }
 
 static void end_round(struct reclaim *r)
@@ -102,14 +102,16 @@ bool reclaim_round(struct reclaim *r)
     begin_round(r);
     bool more = expire_step(r);
     more |= evict_step(r);
-    more |= compact_step(r);
+    compact_move(r);
     reclaim_flush(r->session);
     bool taken = retire_take(r);
-    if (taken || compact_wants_grace(&r->compact))
+    if (taken) {
         qsbr_wait();
-    if (taken)
         expire_taken(r);
+        atomic_store_explicit(&r->compact.vain, false, memory_order_relaxed);
+    }
     more |= free_part(r);
+    more |= compact_choose(r);
     end_round(r);
     return more;
 }
@@ -242,6 +244,7 @@ int reclaim_open(struct table *t, struct reclaim **ret_reclaim)
     r->table = t;
     t->reclaim = r;
     init(r);
+    budget_charge(&t->budget, sizeof *r + RETIRE_ALLOWANCE_BYTES);
     int status = table_session_open(t, &r->session);
     if (status == TARN_OK)
         status = start(r);
@@ -277,23 +280,31 @@ void reclaim_close(struct reclaim *r)
         return;
     reclaim_stop(r);
     table_session_close(r->session);
-    compact_done(r);
     retire_done(r);
+    compact_done(r);
     pthread_cond_destroy(&r->progress);
     pthread_cond_destroy(&r->wake);
     pthread_mutex_destroy(&r->lock);
+    budget_give(&r->table->budget, sizeof *r + RETIRE_ALLOWANCE_BYTES);
     free(r);
 }
 
 /* --- for writers --- */
 
-static void note_short(struct reclaim *r, uint64_t bytes)
+static void raise_to(_Atomic uint64_t *most, uint64_t n)
 {
-    uint64_t most = atomic_load_explicit(&r->short_bytes, memory_order_relaxed);
-    while (most < bytes &&
-           !atomic_compare_exchange_weak_explicit(&r->short_bytes, &most, bytes,
-                                                  memory_order_relaxed, memory_order_relaxed))
+    uint64_t now = atomic_load_explicit(most, memory_order_relaxed);
+    while (now < n && !atomic_compare_exchange_weak_explicit(most, &now, n, memory_order_relaxed,
+                                                             memory_order_relaxed))
         continue;
+}
+
+/* Tell the next round what the session is short of: it, or a page that it would be in. */
+static void note_short(const struct table_session *s)
+{
+    struct reclaim *r = s->table->reclaim;
+    raise_to(&r->short_bytes, s->short_bytes > SLAB_BYTES_MAX ? s->short_bytes : SLAB_PAGE_BYTES);
+    raise_to(&r->short_waits, s->waits);
 }
 
 bool reclaim_evict(struct table_session *s, size_t bytes)
@@ -304,9 +315,12 @@ bool reclaim_evict(struct table_session *s, size_t bytes)
     s->short_bytes = bytes;
     if (limit == 0 || bytes > limit)
         return false;
-    note_short(r, bytes > SLAB_BYTES_MAX ? bytes : SLAB_PAGE_BYTES);
-    if (!evict_possible(t))
+    note_short(s);
+    if (!evict_possible(t)) {
+        if (!compact_is_vain(&r->compact))
+            reclaim_wake(r);
         return false;
+    }
     if (retire_limbo_bytes(r) < bytes)
         (void)evict_some(s, bytes < EVICT_BYTES_MAX ? bytes : EVICT_BYTES_MAX, EVICT_VISITS);
     reclaim_wake(r);
@@ -324,8 +338,8 @@ static bool waiting_helps(struct table_session *s)
     if (evict_possible(t))
         return s->waits < WAITS_MAX;
     return s->waits < WAITS_MAX_PLAIN &&
-           (retire_limbo_bytes(r) >= (s->short_bytes > 0 ? s->short_bytes : 1) ||
-            compact_advances(&r->compact));
+           (retire_limbo_bytes(r) > 0 || compact_advances(&r->compact) ||
+            !compact_is_vain(&r->compact));
 }
 
 bool reclaim_wait(struct table_session *s)
@@ -337,7 +351,7 @@ bool reclaim_wait(struct table_session *s)
         return false;
     }
     s->waits++;
-    note_short(r, s->short_bytes > SLAB_BYTES_MAX ? s->short_bytes : SLAB_PAGE_BYTES);
+    note_short(s);
     pthread_mutex_lock(&r->lock);
     if (!r->runs) {
         pthread_mutex_unlock(&r->lock);

@@ -24,12 +24,17 @@ struct retired {
 
 #define RETIRED_KIND_MASK 3u
 
+/* Charged at opening for batches, so that with the cap reached something can still be taken out:
+ * all of the pool, and a flush. More is charged when it is needed. */
+#define RETIRE_ALLOWANCE_BYTES (256u << 10)
+
 /* What was handed over; guarded by the lock of struct reclaim but for the atomics. */
 struct limbo {
     struct retired *filling; /* small batches are gathered here; may be NULL */
     struct retired *full;    /* to be freed after a grace period */
     struct retired *pool;    /* empty, for sessions */
     unsigned pool_count;
+    _Atomic uint64_t batch_bytes; /* of all batches */
     _Atomic uint64_t bytes;       /* in filling, full and freeing */
     _Atomic uint64_t array_items; /* items of arrays there, whose bytes nobody has counted */
     /* of the rounds alone: after their grace period, being freed */
@@ -53,14 +58,16 @@ struct reclaim {
     uint64_t rounds_begun, rounds_done;
     uint64_t freed; /* steps of freeing, for the waiters */
 
-    _Atomic bool idle;            /* sleeps without end: tell it of anything new */
-    _Atomic uint64_t wake_limbo;  /* wake it from so many bytes in limbo on ... */
-    _Atomic uint64_t wake_used;   /* ... or in use */
-    _Atomic uint64_t short_bytes; /* the most that somebody failed to get; 0: nobody did */
+    _Atomic bool idle;           /* sleeps without end: tell it of anything new */
+    _Atomic uint64_t wake_limbo; /* wake it from so many bytes in limbo on ... */
+    _Atomic uint64_t wake_used;  /* ... or in use */
+    /* The most that somebody failed to get, and how often somebody waited in vain before; 0: nobody
+     * did. */
+    _Atomic uint64_t short_bytes, short_waits;
 
     /* of the rounds alone */
     uint64_t round_short_bytes; /* short_bytes when this round began */
-    unsigned short_rounds;      /* rounds in a row with any */
+    unsigned round_waits;       /* short_waits likewise */
     uint64_t calm_used;         /* bytes in use when the last round ended */
     unsigned calm_ms;           /* sleep near the limit: more while nothing happens */
 

@@ -26,12 +26,30 @@ static size_t batch_bytes(size_t capacity)
     return sizeof(struct retired) + capacity * sizeof(uintptr_t);
 }
 
+static uint64_t over_allowance(uint64_t bytes)
+{
+    return bytes > RETIRE_ALLOWANCE_BYTES ? bytes - RETIRE_ALLOWANCE_BYTES : 0;
+}
+
+/* Count batches in and out: against the cap as a whole, beyond what was charged at opening. */
+static void count_in(struct reclaim *r, uint64_t bytes)
+{
+    uint64_t before = atomic_fetch_add_explicit(&r->limbo.batch_bytes, bytes, memory_order_relaxed);
+    budget_charge(&r->table->budget, over_allowance(before + bytes) - over_allowance(before));
+}
+
+static void count_out(struct reclaim *r, uint64_t bytes)
+{
+    uint64_t before = atomic_fetch_sub_explicit(&r->limbo.batch_bytes, bytes, memory_order_relaxed);
+    budget_give(&r->table->budget, over_allowance(before) - over_allowance(before - bytes));
+}
+
 static struct retired *batch_new(struct reclaim *r, size_t capacity)
 {
     struct retired *batch = malloc(batch_bytes(capacity));
     if (batch == NULL)
         return NULL;
-    budget_charge(&r->table->budget, batch_bytes(capacity));
+    count_in(r, batch_bytes(capacity));
     *batch = (struct retired){.capacity = (uint32_t)capacity};
     return batch;
 }
@@ -40,7 +58,7 @@ static void batch_free(struct reclaim *r, struct retired *batch)
 {
     if (batch == NULL)
         return;
-    budget_give(&r->table->budget, batch_bytes(batch->capacity));
+    count_out(r, batch_bytes(batch->capacity));
     free(batch);
 }
 

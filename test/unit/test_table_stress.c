@@ -21,30 +21,21 @@
 #include "table/reclaim_internal.h"
 
 enum {
-    KEYS = 60000,
+    KEYS = 120000,
     READERS = 2,
     WRITERS = 2,
     BATCH = 32,
     HELD_BATCHES = 4,
-    WRITES = 160000 / TEST_SLOWER,
+    WRITES = TEST_SLOWER > 1 ? 150000 : 600000,
     VALUE_MAX = 30000,
     HEAD = 24,
 };
 
-#define LIMIT ((uint64_t)24 << 20)
+#define LIMIT ((uint64_t)32 << 20)
 
 static struct table_fixture fixture;
 static _Atomic unsigned writers_left;
 static _Atomic uint64_t bad, seen, full;
-
-#if defined(__SANITIZE_THREAD__)
-/* Its deadlock detector takes at most 64 locks at once; a flush holds 4096, in order. */
-__attribute__((visibility("default"))) const char *__tsan_default_options(void);
-const char *__tsan_default_options(void)
-{
-    return "detect_deadlocks=0";
-}
-#endif
 
 /* --- values that tell whether they are whole --- */
 
@@ -275,15 +266,16 @@ static void disturb(struct table_session *s, uint64_t *random)
         TARN_EVICT_ALL_SIEVE,  TARN_EVICT_ALL_RANDOM,     TARN_EVICT_ALL_SIEVE,
         TARN_EVICT_ALL_RANDOM, TARN_EVICT_EXPIRING_SIEVE, TARN_EVICT_EXPIRING_SOONEST};
     fixture_advance_ms(&fixture, pick(random, 150));
-    switch (pick(random, 24)) {
+    switch (pick(random, 48)) {
     case 0:
         if (table_flush(s) != TARN_OK)
             atomic_fetch_add(&bad, 1);
         break;
     case 1:
-        table_limit(fixture.table, LIMIT / (1 + pick(random, 3)), policies[pick(random, 6)]);
-        break;
     case 2:
+        table_limit(fixture.table, LIMIT / 2 * (1 + pick(random, 2)), policies[pick(random, 6)]);
+        break;
+    case 3:
         table_expire_actively(fixture.table, pick(random, 2) == 0);
         break;
     default:
