@@ -320,10 +320,13 @@ static void keep_input(struct connection *c, struct tarn_bytes input, size_t tak
             refuse_input(c);
         }
     }
+    size_t capacity = c->input.capacity;
     if (c->input.size == 0)
         buffer_trim(&c->input, 0);
     else if (c->input.capacity > INPUT_SHARED_BYTES)
         buffer_trim(&c->input, INPUT_SHARED_BYTES / 2);
+    if (c->input.capacity < capacity)
+        account_buffers(c); /* before the reply tells that the memory is free again */
 }
 
 /* What a receive led to. */

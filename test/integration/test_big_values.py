@@ -99,9 +99,9 @@ def test_value_larger_than_free_memory_evicts(server):
         for start in range(0, 100000, 500):
             assert set(client.pipeline([("SET", "k%d" % n, b"v" * 1000)
                                         for n in range(start, start + 500)])) == {b"OK"}
-        send_set(client, b"big", 30 * MIB)
+        send_set(client, b"big", 10 * MIB)
         assert client.read_reply() == b"OK"
-        check_get(client, "big", 30 * MIB)
+        check_get(client, "big", 10 * MIB)
         assert info(client, "used_memory") <= 96 * MIB
 
 
