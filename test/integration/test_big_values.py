@@ -131,8 +131,8 @@ ROUNDS = 20
 @pytest.mark.threads
 @pytest.mark.parametrize("direction", ["in", "out"])
 def test_large_values_do_not_stall_others(server, direction):
-    """One thread serves both: a value of 10 MB is worth many turns, and in each the others get
-    theirs. A server that takes or gives a value in one go lets through one or two a value."""
+    """One thread serves both, and goes on serving the other. (How much of a value a turn takes is
+    tested where sockets are not in the way: test_server_connection, test_server_output.)"""
     running = server(None, "--threads", 1)
     size = 10 * 1000 * 1000
     with running.connect() as client, running.connect() as witness:

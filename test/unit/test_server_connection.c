@@ -402,6 +402,47 @@ static void test_large_request(void **state)
     world_close(&world);
 }
 
+static int flooded_fd; /* whose socket is always full of 'x' */
+
+static int flooded_receive(const struct os *os, int fd, void *data, size_t size, size_t *ret_size)
+{
+    if (fd != flooded_fd)
+        return os_real()->receive(os, fd, data, size, ret_size);
+    memset(data, 'x', size);
+    *ret_size = size;
+    return 0;
+}
+
+/* However fast a large value comes: a turn takes a bounded part of it, and others have theirs. */
+static void test_large_request_in_turns(void **state)
+{
+    (void)state;
+    struct world world;
+    struct peer large, other;
+    size_t size = 10 << 20, before = 0;
+    world_open_writable(&world, 0);
+    peer_open(&world, &large);
+    peer_open(&world, &other);
+    buffer_printf(&large.to_send, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%zu\r\n", size);
+    peer_send(&large, SIZE_MAX);
+    turn(&world, &large, 1);
+    struct connection *c = find(&world, &large);
+    flooded_fd = c->fd;
+    world.os.receive = flooded_receive;
+    for (; c->input.size < size; before = c->input.size) {
+        peer_say(&other, "PING\r\n");
+        connection_on_event(c, EPOLLIN);
+        run_finish(world.w, NULL);
+        assert_true(c->input.size > before && c->input.size - before <= 256 << 10);
+        turn(&world, &other, 1);
+        expect(&other, "+PONG\r\n");
+    }
+    connection_close(c);
+    peer_close(&large);
+    peer_close(&other);
+    world_close(&world);
+}
+
 static void test_reply_mode(void **state)
 {
     (void)state;
@@ -581,6 +622,7 @@ int main(void)
         cmocka_unit_test(test_before_authentication),
         cmocka_unit_test(test_attack),
         cmocka_unit_test(test_large_request),
+        cmocka_unit_test(test_large_request_in_turns),
         cmocka_unit_test(test_reply_mode),
         cmocka_unit_test(test_half_closed),
         cmocka_unit_test(test_stop),

@@ -138,11 +138,60 @@ static void test_broken(void **state)
     output_done(&o);
 }
 
+/* Takes all that it is given. */
+static int greedy_send(const struct os *os, int fd, const struct iovec *parts, int count,
+                       size_t *ret_size)
+{
+    struct sink *sink = os->context;
+    (void)fd;
+    *ret_size = 0;
+    for (int i = 0; i < count; i++) {
+        buffer_append(&sink->received, parts[i].iov_base, parts[i].iov_len);
+        *ret_size += parts[i].iov_len;
+    }
+    return 0;
+}
+
+/* One call sends a bounded part of what there is, however much the socket would take. */
+static void test_much_at_once(void **state)
+{
+    (void)state;
+    struct sink sink = {0};
+    struct os os = {.send = greedy_send, .context = &sink};
+    struct output o;
+    struct buffer model = {0}, large = {0};
+    size_t sent, calls = 0;
+    int status;
+    for (size_t i = 0; i < (5u << 20); i++)
+        buffer_append_byte(&large, (unsigned char)(i * 31 >> 3));
+    output_init(&o, 0);
+    for (int i = 0; i < 3; i++) {
+        output_append_ref(&o, buffer_view(&large), NULL);
+        buffer_append(&model, large.data, large.size);
+        buffer_append(&o.bytes, large.data, 3u << 20);
+        buffer_append(&model, large.data, 3u << 20);
+    }
+    do {
+        status = output_send(&o, &os, -1, &sent);
+        calls++;
+        assert_true(sent > 0 && sent <= 2 * OUTPUT_SEND_BYTES);
+    } while (status == -EAGAIN);
+    assert_int_equal(status, 0);
+    assert_true(calls >= model.size / (2 * OUTPUT_SEND_BYTES));
+    assert_int_equal(sink.received.size, model.size);
+    assert_memory_equal(sink.received.data, model.data, model.size);
+    output_done(&o);
+    buffer_done(&large);
+    buffer_done(&model);
+    buffer_done(&sink.received);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_streams),
         cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_much_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
