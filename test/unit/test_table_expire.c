@@ -176,6 +176,29 @@ static void all_at_once(void **state)
     assert_int_equal(rounds_stats(&fixture).expired_total, MANY);
 }
 
+/* Many buckets of one shard, more than are looked at under one lock. */
+static void crowded(void **state)
+{
+    (void)state;
+    enum { MANY = 40000, SHARDS = 64 };
+    uint64_t from = 0;
+    char text[24];
+    for (unsigned i = 0; i < MANY; i++) {
+        struct tarn_record record = {
+            .key = fixture_key(fixture.table, SHARDS, &from, text),
+            .expire_ms = now_ms() + 1000 + (i % 2) * 60000,
+        };
+        assert_int_equal(rounds_put(&fixture, &record), TARN_OK);
+    }
+    fixture_advance_ms(&fixture, 1200);
+    rounds_settle(&fixture);
+    assert_int_equal(rounds_stats(&fixture).keys, MANY / 2);
+    assert_int_equal(rounds_stats(&fixture).expired_lag_ms, 0);
+    fixture_advance_ms(&fixture, 60000);
+    rounds_settle(&fixture);
+    assert_int_equal(rounds_stats(&fixture).keys, 0);
+}
+
 static void lag(void **state)
 {
     (void)state;
@@ -240,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(random_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(all_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(crowded, setup, teardown),
         cmocka_unit_test_setup_teardown(lag, setup, teardown),
         cmocka_unit_test_setup_teardown(long_off, setup, teardown),
         cmocka_unit_test_setup_teardown(failing_allocations, setup, teardown),

@@ -226,6 +226,15 @@ static void closing(void **state)
 
 /* --- with the thread --- */
 
+/* Until the thread sleeps without end. */
+static void await_idle(void)
+{
+    while (!atomic_load(&fixture.table->reclaim->idle)) {
+        fixture_quiescent(fixture.session);
+        sched_yield();
+    }
+}
+
 static void thread_frees(void **state)
 {
     (void)state;
@@ -236,6 +245,7 @@ static void thread_frees(void **state)
         continue;
     qsbr_online();
     fill(0, 10, 50);
+    await_idle();
     assert_int_equal(table_flush(fixture.session), TARN_OK);
     fixture_quiescent(fixture.session);
     qsbr_offline();
@@ -250,10 +260,7 @@ static void thread_sweeps(void **state)
     (void)state;
     fixture_open(&fixture, 0, TARN_EVICT_NOTHING);
     for (unsigned n = 0; n < 3; n++) {
-        while (!atomic_load(&fixture.table->reclaim->idle)) { /* sleeps without end */
-            fixture_quiescent(fixture.session);
-            sched_yield();
-        }
+        await_idle();
         assert_int_equal(rounds_put_number(&fixture, n, 50, table_now_ms(fixture.table) + 1000),
                          TARN_OK);
         fixture_quiescent(fixture.session);
