@@ -118,6 +118,17 @@ def test_all_clients_of_all_threads_are_shown_in_their_order(store):
             thread.join()
 
 
+def test_a_monitor_is_told_at_once(store):
+    """Trips on: a line that waits until the monitor's thread happens to wake."""
+    with monitor(store.port) as watching:
+        clients = [store.connect() for _ in range(16)]
+        for i, client in enumerate(clients):
+            client.command("GET", i)
+            assert next_command(watching) == b'"GET" "%d"' % i
+        for client in clients:
+            client.close()
+
+
 def test_a_monitor_may_not_use_keys(store):
     with monitor(store.port) as watching:
         assert watching.command("GET", "a") == b"ERR Replica can't interact with the keyspace"
