@@ -42,9 +42,8 @@ struct embedded_store {
                 void *context, struct tarn_error *error);
 };
 
-/* tarn itself: "memory" (a writable store), a data file, and "none": a store that answers every read
- * with the right value at no cost, to see what the
- * generator alone takes. */
+/* tarn itself: "memory" (a writable store), a data file, and "none": a store that answers every
+ * read with the right value at no cost, to see what the generator alone takes. */
 extern const struct embedded_store embedded_memory, embedded_file, embedded_none;
 
 /* Run one phase on this thread, whose handle thread_open() gave, in calls of phase->batch keys.

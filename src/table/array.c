@@ -1,4 +1,4 @@
-/* Arrays of buckets: making, rebuilding, and single slots.
+/* Arrays of buckets: their memory, rebuilding, and single slots.
  *
  * Invariants (of an array that readers may see)
  * 1. A tag other than 0 is stored after its slot, and cleared before it.
@@ -10,24 +10,66 @@
 
 #include "table/shard.h"
 
-#define ITEMS_MIN BUCKET_SLOTS
+/* Small arrays lie in the slab: while a table grows all its shards change from one size to the next
+ * at about the same time, so that whole pages run empty, where malloc would keep as many bytes in
+ * holes as in arrays. Large ones are mapped: what they leave goes back to the system. Classes of
+ * more than 1 KiB and pages are multiples of a cache line, so every array begins at one. */
+#define BUCKET_BYTES     (sizeof(struct bucket) + sizeof(due_time))
+#define MALLOC_BYTES_MAX (16u << 10)
+#define MAP_STEP_BYTES   4096u
 
 struct array shard_empty = {.buckets_count = 1, .buckets = {{0}}};
 
-struct array *array_new(struct table *t, uint32_t buckets_count)
+/* --- memory --- */
+
+/* Bytes that an array of at least so many buckets takes, and all of which it uses. */
+static size_t allocation_bytes(uint32_t buckets_count)
 {
-    size_t bytes =
-        sizeof(struct array) + buckets_count * (sizeof(struct bucket) + sizeof(due_time));
+    size_t bytes = sizeof(struct array) + buckets_count * BUCKET_BYTES;
     bytes = (bytes + CACHE_LINE_BYTES - 1) / CACHE_LINE_BYTES * CACHE_LINE_BYTES;
+    if (bytes <= SLAB_BYTES_MAX)
+        return slab_slot_bytes(bytes);
+    size_t step = bytes <= MALLOC_BYTES_MAX ? CACHE_LINE_BYTES : MAP_STEP_BYTES;
+    return (bytes + step - 1) / step * step;
+}
+
+/* Zeroed, aligned to a cache line, counted; NULL. */
+static void *allocate(struct table *t, size_t bytes)
+{
+    void *memory = NULL;
+    if (bytes <= SLAB_BYTES_MAX) {
+        memory = slab_alloc(t->slab, ARRAY_ARENA, bytes);
+        if (memory != NULL)
+            memset(memory, 0, bytes);
+        return memory;
+    }
     if (!budget_take(&t->budget, bytes))
         return NULL;
-    struct array *array = aligned_alloc(CACHE_LINE_BYTES, bytes);
-    if (array == NULL) {
-        budget_give(&t->budget, bytes);
-        return NULL;
+    if (bytes > MALLOC_BYTES_MAX) {
+        if (t->os->map(t->os, bytes, &memory) != 0)
+            memory = NULL;
+    } else {
+        memory = aligned_alloc(CACHE_LINE_BYTES, bytes);
+        if (memory != NULL)
+            memset(memory, 0, bytes);
     }
+    if (memory == NULL)
+        budget_give(&t->budget, bytes);
+    return memory;
+}
+
+struct array *array_new(struct table *t, uint32_t buckets_count)
+{
+    size_t bytes = allocation_bytes(buckets_count);
+    struct array *array = allocate(t, bytes);
+    if (array == NULL)
+        return NULL;
+    ASSERT((uintptr_t)array % CACHE_LINE_BYTES == 0);
     atomic_fetch_add_explicit(&t->array_bytes, bytes, memory_order_relaxed);
-    memset(array, 0, bytes);
+    if (bytes <= SLAB_BYTES_MAX)
+        atomic_fetch_add_explicit(&t->slab_array_bytes, bytes, memory_order_relaxed);
+    buckets_count = (uint32_t)((bytes - sizeof *array) / BUCKET_BYTES);
+    array->flags = ITEM_ARRAY;
     array->bytes = bytes;
     array->buckets_count = buckets_count;
     array->scale = ((uint64_t)buckets_count << 40) / PLACES;
@@ -40,10 +82,21 @@ void array_free(struct table *t, struct array *array)
 {
     if (array == &shard_empty)
         return;
-    budget_give(&t->budget, array->bytes);
-    atomic_fetch_sub_explicit(&t->array_bytes, array->bytes, memory_order_relaxed);
-    free(array);
+    size_t bytes = array->bytes;
+    atomic_fetch_sub_explicit(&t->array_bytes, bytes, memory_order_relaxed);
+    if (bytes <= SLAB_BYTES_MAX) {
+        atomic_fetch_sub_explicit(&t->slab_array_bytes, bytes, memory_order_relaxed);
+        slab_free(t->slab, (void *[]){array}, 1);
+        return;
+    }
+    if (bytes > MALLOC_BYTES_MAX)
+        t->os->unmap(t->os, array, bytes);
+    else
+        free(array);
+    budget_give(&t->budget, bytes);
 }
+
+/* --- slots --- */
 
 static inline uint64_t load(const _Atomic uint64_t *word)
 {
@@ -125,13 +178,13 @@ static void fill(struct array *to, uint32_t place_index, uint64_t slot, due_time
         due_lower(&to->due[b], due);
 }
 
-struct array *array_rebuild(struct table *t, const struct array *from, uint32_t items_count)
+/* A copy with at least so many buckets; NULL as array_new(). */
+static struct array *rebuild(struct table *t, const struct array *from, uint32_t buckets_count)
 {
-    uint32_t buckets_count = array_buckets_for(items_count);
     struct array *to = array_new(t, buckets_count);
     if (to == NULL)
         return NULL;
-    ASSERT(from->items_count <= buckets_count * BUCKET_SLOTS);
+    ASSERT(from->items_count <= to->buckets_count * BUCKET_SLOTS);
     for (uint32_t b = 0; b < from->buckets_count && from->items_count > 0; b++) {
         const struct bucket *bucket = &from->buckets[b];
         uint64_t tags = load(&bucket->tags);
@@ -145,8 +198,18 @@ struct array *array_rebuild(struct table *t, const struct array *from, uint32_t 
     to->items_count = from->items_count;
     to->expiring_count = from->expiring_count;
     to->expire_ms_sum = from->expire_ms_sum;
-    to->hand = (uint32_t)((uint64_t)from->hand * buckets_count / from->buckets_count);
+    to->hand = (uint32_t)((uint64_t)from->hand * to->buckets_count / from->buckets_count);
     return to;
+}
+
+struct array *array_rebuild(struct table *t, const struct array *from, uint32_t items_count)
+{
+    return rebuild(t, from, array_buckets_for(items_count));
+}
+
+struct array *array_copy(struct table *t, const struct array *from)
+{
+    return rebuild(t, from, from->buckets_count);
 }
 
 void array_note_expiry(struct array *array, uint32_t bucket, int64_t expire_ms, int64_t now_ms)

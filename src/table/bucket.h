@@ -70,6 +70,8 @@ static inline void due_lower(due_time *due, due_time other)
 
 /* One version of a shard's buckets. Counters and `due` are the lock holder's; the hand too. */
 struct array {
+    unsigned char flags; /* ITEM_ARRAY: small arrays lie among the items */
+    uint32_t shard;      /* whose it is, or was */
     uint32_t buckets_count;
     uint32_t items_count, items_max; /* grow when an insert would exceed items_max */
     uint32_t expiring_count;
@@ -81,6 +83,7 @@ struct array {
     int64_t expire_ms_sum; /* of its expiring items, for the mean */
     struct bucket buckets[] __attribute__((aligned(64)));
 };
+_Static_assert(sizeof(struct array) == CACHE_LINE_BYTES, "one line tells where a bucket is");
 
 /* Where a key lives. */
 struct place {

@@ -19,6 +19,7 @@ enum item_flags {
     ITEM_VALUE_WIDE = 1 << 2, /* small: two bytes of value size */
     ITEM_LARGE = 1 << 3,
     ITEM_VISITED = 1 << 4, /* read since the hand last passed; set by readers */
+    ITEM_ARRAY = 1 << 5,   /* no item: a shard's array of buckets */
 };
 
 struct item {

@@ -51,7 +51,7 @@ struct table {
     _Atomic int eviction; /* enum tarn_eviction */
     _Atomic bool expire_actively;
     _Atomic unsigned sessions_opened;
-    _Atomic uint64_t array_bytes, charged_bytes;
+    _Atomic uint64_t array_bytes, slab_array_bytes, charged_bytes;
     struct stripe stripes[STRIPES];
     /* Of each shard the earliest due time of its buckets, or one before it; 0: none. Written under
      * the shard's lock. */
@@ -208,7 +208,7 @@ extern struct array shard_empty;
 /* --- arrays: array.c --- */
 
 /* Buckets for so many items: full to LOAD_PERCENT_MAX at most; at least one. */
-#define LOAD_PERCENT_MAX 94
+#define LOAD_PERCENT_MAX 96
 static inline uint32_t array_items_max(uint32_t buckets_count)
 {
     return (uint32_t)((uint64_t)buckets_count * BUCKET_SLOTS * LOAD_PERCENT_MAX / 100);
@@ -220,11 +220,16 @@ static inline uint32_t array_buckets_for(uint32_t items_count)
     return (uint32_t)((slots + BUCKET_SLOTS - 1) / BUCKET_SLOTS);
 }
 
-/* An empty array; NULL: no memory within the budget. */
+/* The slab's arena for arrays; sessions have the others. */
+#define ARRAY_ARENA (SLAB_ARENAS - 1)
+
+/* An empty array of at least so many buckets; NULL: no memory within the budget. */
 struct array *array_new(struct table *t, uint32_t buckets_count);
 void array_free(struct table *t, struct array *array); /* not its items */
 /* A copy with room for items_count items; NULL as array_new(). */
 struct array *array_rebuild(struct table *t, const struct array *array, uint32_t items_count);
+/* A copy of the same size, elsewhere. */
+struct array *array_copy(struct table *t, const struct array *array);
 /* Put an item that is not there into a free slot, of which there is one: displaced counts first,
  * then slot, then tag. Returns the bucket. */
 uint32_t array_insert(struct array *array, uint32_t place_index, uint64_t slot);

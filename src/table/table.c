@@ -83,7 +83,7 @@ int table_session_open(struct table *t, struct table_session **ret_session)
         return TARN_NOMEM;
     unsigned number = atomic_fetch_add_explicit(&t->sessions_opened, 1, memory_order_relaxed);
     s->table = t;
-    s->arena = number % SLAB_ARENAS;
+    s->arena = number % ARRAY_ARENA;
     s->stripe = number % STRIPES;
     s->touches = true;
     budget_charge(&t->budget, sizeof *s);
@@ -192,14 +192,15 @@ void table_stats_get(struct table *t, struct tarn_stats *ret_stats)
     struct reclaim_figures reclaim;
     slab_figures_get(t->slab, &slab);
     reclaim_figures_get(t->reclaim, &reclaim);
+    uint64_t arrays = atomic_load_explicit(&t->slab_array_bytes, memory_order_relaxed);
     struct tarn_stats stats = {
         .generation = 1,
         .writable = true,
         .memory_bytes = budget_used(&t->budget),
         .memory_bytes_max = budget_limit(&t->budget),
         .eviction = (enum tarn_eviction)atomic_load_explicit(&t->eviction, memory_order_relaxed),
-        .item_bytes =
-            slab.used_bytes + atomic_load_explicit(&t->items.large_bytes, memory_order_relaxed),
+        .item_bytes = (slab.used_bytes > arrays ? slab.used_bytes - arrays : 0) +
+                      atomic_load_explicit(&t->items.large_bytes, memory_order_relaxed),
         .table_bytes = atomic_load_explicit(&t->array_bytes, memory_order_relaxed) + sizeof *t,
         .free_bytes = slab.page_bytes > slab.used_bytes ? slab.page_bytes - slab.used_bytes : 0,
         .limbo_bytes = reclaim.limbo_bytes,

@@ -1,6 +1,7 @@
 /* Allocations of the code under test that fail on demand. The Makefile links every test program
- * with -Wl,--wrap for malloc, calloc, realloc, aligned_alloc, strdup and strndup; until one is armed they pass
- * every call on. libc's own allocations (threads, stdio) and cmocka's are not touched. */
+ * with -Wl,--wrap for malloc, calloc, realloc, aligned_alloc, strdup and strndup; until one is
+ * armed they pass every call on. libc's own allocations (threads, stdio) and cmocka's are not
+ * touched. */
 #ifndef LIB_FAULT_MALLOC_H
 #define LIB_FAULT_MALLOC_H
 
