@@ -34,15 +34,20 @@ static inline void budget_give(struct budget *b, uint64_t bytes)
     atomic_fetch_sub_explicit(&b->used, bytes, memory_order_relaxed);
 }
 
-/* Take so many bytes if they fit. */
-static inline bool budget_take(struct budget *b, uint64_t bytes)
+/* Take so many bytes if they fit and `rest` bytes stay to be taken by others. */
+static inline bool budget_take_leaving(struct budget *b, uint64_t bytes, uint64_t rest)
 {
-    uint64_t limit = budget_limit(b);
+    uint64_t limit = budget_limit(b), wanted = bytes + rest;
     uint64_t used = atomic_fetch_add_explicit(&b->used, bytes, memory_order_relaxed);
-    if (limit == 0 || (used <= limit && bytes <= limit - used))
+    if (limit == 0 || (used <= limit && wanted <= limit - used))
         return true;
     budget_give(b, bytes);
     return false;
+}
+
+static inline bool budget_take(struct budget *b, uint64_t bytes)
+{
+    return budget_take_leaving(b, bytes, 0);
 }
 
 #endif

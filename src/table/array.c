@@ -4,7 +4,8 @@
  * 1. A tag other than 0 is stored after its slot, and cleared before it.
  * 2. An item that lies n buckets after its home is counted as displaced in each of the n buckets
  *    before it, from before it is published until after it is gone. At DISPLACED_MAX a count stays.
- * 3. due[b] is never later than the first expiry in bucket b.
+ * 3. due[b] is never later than the first expiry in bucket b; an array without `due` has no item
+ *    that expires.
  * Failure modes: no memory within the budget: NULL. */
 #include <stdlib.h>
 
@@ -14,23 +15,20 @@
  * at about the same time, so that whole pages run empty, where malloc would keep as many bytes in
  * holes as in arrays. Large ones are mapped: what they leave goes back to the system. Classes of
  * more than 1 KiB and pages are multiples of a cache line, so every array begins at one. */
-#define BUCKET_BYTES     (sizeof(struct bucket) + sizeof(due_time))
-#define MALLOC_BYTES_MAX (16u << 10)
-#define MAP_STEP_BYTES   4096u
+#define MAP_STEP_BYTES 4096u
 
 struct array shard_empty = {.buckets_count = 1, .buckets = {{0}}};
 
 /* --- memory --- */
 
 /* Bytes that an array of at least so many buckets takes, and all of which it uses. */
-static size_t allocation_bytes(uint32_t buckets_count)
+static size_t allocation_bytes(uint32_t buckets_count, bool dues)
 {
-    size_t bytes = sizeof(struct array) + buckets_count * BUCKET_BYTES;
+    size_t bytes = sizeof(struct array) + buckets_count * array_bucket_bytes(dues);
     bytes = (bytes + CACHE_LINE_BYTES - 1) / CACHE_LINE_BYTES * CACHE_LINE_BYTES;
     if (bytes <= SLAB_BYTES_MAX)
         return slab_slot_bytes(bytes);
-    size_t step = bytes <= MALLOC_BYTES_MAX ? CACHE_LINE_BYTES : MAP_STEP_BYTES;
-    return (bytes + step - 1) / step * step;
+    return (bytes + MAP_STEP_BYTES - 1) / MAP_STEP_BYTES * MAP_STEP_BYTES;
 }
 
 /* Zeroed, aligned to a cache line, counted; NULL. */
@@ -45,22 +43,15 @@ static void *allocate(struct table *t, size_t bytes)
     }
     if (!budget_take(&t->budget, bytes))
         return NULL;
-    if (bytes > MALLOC_BYTES_MAX) {
-        if (t->os->map(t->os, bytes, &memory) != 0)
-            memory = NULL;
-    } else {
-        memory = aligned_alloc(CACHE_LINE_BYTES, bytes);
-        if (memory != NULL)
-            memset(memory, 0, bytes);
-    }
-    if (memory == NULL)
-        budget_give(&t->budget, bytes);
-    return memory;
+    if (t->os->map(t->os, bytes, &memory) == 0)
+        return memory;
+    budget_give(&t->budget, bytes);
+    return NULL;
 }
 
-struct array *array_new(struct table *t, uint32_t buckets_count)
+struct array *array_new(struct table *t, uint32_t buckets_count, bool dues)
 {
-    size_t bytes = allocation_bytes(buckets_count);
+    size_t bytes = allocation_bytes(buckets_count, dues);
     struct array *array = allocate(t, bytes);
     if (array == NULL)
         return NULL;
@@ -68,12 +59,12 @@ struct array *array_new(struct table *t, uint32_t buckets_count)
     atomic_fetch_add_explicit(&t->array_bytes, bytes, memory_order_relaxed);
     if (bytes <= SLAB_BYTES_MAX)
         atomic_fetch_add_explicit(&t->slab_array_bytes, bytes, memory_order_relaxed);
-    buckets_count = (uint32_t)((bytes - sizeof *array) / BUCKET_BYTES);
+    buckets_count = (uint32_t)((bytes - sizeof *array) / array_bucket_bytes(dues));
     array->flags = ITEM_ARRAY;
     array->bytes = bytes;
     array->buckets_count = buckets_count;
     array->scale = ((uint64_t)buckets_count << 40) / PLACES;
-    array->due = (due_time *)(array->buckets + buckets_count);
+    array->due = dues ? (due_time *)(array->buckets + buckets_count) : NULL;
     array->items_max = array_items_max(buckets_count);
     return array;
 }
@@ -89,10 +80,7 @@ void array_free(struct table *t, struct array *array)
         slab_free(t->slab, (void *[]){array}, 1);
         return;
     }
-    if (bytes > MALLOC_BYTES_MAX)
-        t->os->unmap(t->os, array, bytes);
-    else
-        free(array);
+    t->os->unmap(t->os, array, bytes);
     budget_give(&t->budget, bytes);
 }
 
@@ -179,9 +167,10 @@ static void fill(struct array *to, uint32_t place_index, uint64_t slot, due_time
 }
 
 /* A copy with at least so many buckets; NULL as array_new(). */
-static struct array *rebuild(struct table *t, const struct array *from, uint32_t buckets_count)
+static struct array *rebuild(struct table *t, const struct array *from, uint32_t buckets_count,
+                             bool dues)
 {
-    struct array *to = array_new(t, buckets_count);
+    struct array *to = array_new(t, buckets_count, dues);
     if (to == NULL)
         return NULL;
     ASSERT(from->items_count <= to->buckets_count * BUCKET_SLOTS);
@@ -192,7 +181,7 @@ static struct array *rebuild(struct table *t, const struct array *from, uint32_t
         for (; used != 0; used &= used - 1) {
             unsigned i = (unsigned)__builtin_ctz(used);
             uint64_t slot = load(&bucket->slots[i]);
-            fill(to, slot_place(slot, tags_at(tags, i)), slot, from->due[b]);
+            fill(to, slot_place(slot, tags_at(tags, i)), slot, array_due(from, b));
         }
     }
     to->items_count = from->items_count;
@@ -204,15 +193,21 @@ static struct array *rebuild(struct table *t, const struct array *from, uint32_t
 
 struct array *array_rebuild(struct table *t, const struct array *from, uint32_t items_count)
 {
-    return rebuild(t, from, array_buckets_for(items_count));
+    return rebuild(t, from, array_buckets_for(items_count), from->due != NULL);
 }
 
 struct array *array_copy(struct table *t, const struct array *from)
 {
-    return rebuild(t, from, from->buckets_count);
+    return rebuild(t, from, from->buckets_count, from->due != NULL);
+}
+
+struct array *array_with_dues(struct table *t, const struct array *from)
+{
+    return rebuild(t, from, from->buckets_count, true);
 }
 
 void array_note_expiry(struct array *array, uint32_t bucket, int64_t expire_ms, int64_t now_ms)
 {
+    ASSERT(array->due != NULL);
     due_lower(&array->due[bucket], due_of(expire_ms, now_ms));
 }

@@ -77,12 +77,23 @@ struct array {
     uint32_t expiring_count;
     uint64_t scale;        /* floor(2^40 * buckets_count / PLACES) */
     uint64_t bytes;        /* of the allocation; 0: static */
-    due_time *due;         /* one a bucket, behind the buckets */
+    due_time *due;         /* one a bucket, behind the buckets; NULL until something expires */
     uint32_t hand;         /* bucket where eviction goes on */
     uint32_t pending;      /* inserts that the lock holder has announced */
     int64_t expire_ms_sum; /* of its expiring items, for the mean */
     struct bucket buckets[] __attribute__((aligned(64)));
 };
+
+static inline due_time array_due(const struct array *array, uint32_t bucket)
+{
+    return array->due != NULL ? array->due[bucket] : 0;
+}
+
+static inline size_t array_bucket_bytes(bool dues)
+{
+    return sizeof(struct bucket) + (dues ? sizeof(due_time) : 0);
+}
+
 _Static_assert(sizeof(struct array) == CACHE_LINE_BYTES, "one line tells where a bucket is");
 
 /* Where a key lives. */

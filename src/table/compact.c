@@ -5,6 +5,7 @@
  * again. Each item is hashed and looked for in its shard: by its address, so that one that has been
  * replaced or deleted meanwhile is left alone. It is copied into another page, the copy published
  * in its slot, the old one retired. When that is free the page is empty, and any size can have it.
+ * Small arrays lie in such pages too; one that is still its shard's is copied as it is.
  *
  * An array is rebuilt for the items it has when it is more than twice as large as that takes.
  *
@@ -26,9 +27,13 @@
 /* Worth while, if memory is not short: this much is free, of pages in use. */
 #define FREE_BYTES_MIN   (4u << 20)
 #define FREE_PERCENT_MIN 25u
-#define PAGE_PERCENT_MAX 75u  /* then pages are emptied of which at most so much is in use, */
-#define CALM_PAGES       4u   /* so many a round */
-#define SHRINK_SHARDS    256u /* looked at in a round */
+#define PAGE_PERCENT_MAX 75u /* then pages are emptied of which at most so much is in use, */
+#define CALM_PAGES       4u  /* so many a round */
+/* Pages of arrays are emptied earlier: there are few, and what is free in them serves no items. */
+#define ARRAYS_FREE_MIN     (4 * SLAB_PAGE_BYTES)
+#define ARRAYS_FREE_DIVISOR 32u
+#define ARRAYS_PERCENT_MAX  90u
+#define SHRINK_SHARDS       256u /* looked at in a round */
 /* Arrays are too large as a whole beyond so much an item and a shard. One whose array is rebuilt
  * takes 11.3 bytes an item and 258 at most: so if they are, there is one that qualifies. */
 #define SHRINK_ITEM_BYTES  24u
@@ -126,9 +131,32 @@ static void move_all(struct mover *m)
     m->count = 0;
 }
 
+/* Put a shard's array elsewhere, unless it is its array no more. */
+static void move_array(struct mover *m, const struct array *array)
+{
+    struct table_session *s = m->r->session;
+    uint32_t shard = array->shard;
+    if (!reclaim_reserve(s, 1))
+        return;
+    shard_lock(s, shard);
+    if (shard_array_locked(&s->table->shards[shard]) == array) {
+        struct array *copy = array_copy(s->table, array);
+        if (copy != NULL) {
+            shard_change_begin_locked(s, shard);
+            shard_set_array_locked(s, shard, copy, RETIRED_ARRAY);
+            shard_change_end_locked(s, shard);
+        }
+    }
+    shard_unlock(s, shard);
+}
+
 static void meet(void *context, void *slot)
 {
     struct mover *m = context;
+    if (item_flags(slot) & ITEM_ARRAY) {
+        move_array(m, slot);
+        return;
+    }
     m->items[m->count++] = slot;
     if (m->count == MOVES)
         move_all(m);
@@ -177,11 +205,11 @@ static uint64_t pages_short(const struct reclaim *r, uint64_t free_bytes)
     return (used + wanted - limit + SLAB_PAGE_BYTES - 1) / SLAB_PAGE_BYTES;
 }
 
-static void choose_pages(struct reclaim *r, uint64_t count, unsigned percent_max)
+static void choose_pages(struct reclaim *r, unsigned arena, uint64_t count, unsigned percent_max)
 {
     struct compact *c = &r->compact;
     while (c->chosen_count < COMPACT_PAGES && c->chosen_count < count) {
-        struct slab_page *page = slab_evacuate(r->table->slab, percent_max);
+        struct slab_page *page = slab_evacuate(r->table->slab, arena, percent_max);
         if (page == NULL)
             break;
         c->chosen[c->chosen_count++] = page;
@@ -189,6 +217,16 @@ static void choose_pages(struct reclaim *r, uint64_t count, unsigned percent_max
 }
 
 /* --- arrays --- */
+
+/* Do small arrays leave much of their pages free? They do while a table grows: the shards change
+ * from one size to the next one after the other, and the last one keeps a page. */
+static bool arrays_are_sparse(const struct table *t)
+{
+    struct slab_figures slab;
+    slab_figures_get(t->slab, ARRAY_ARENA, &slab);
+    uint64_t free_bytes = slab.page_bytes - slab.used_bytes;
+    return free_bytes > ARRAYS_FREE_MIN && free_bytes > slab.page_bytes / ARRAYS_FREE_DIVISOR;
+}
 
 static bool arrays_too_large(const struct table *t)
 {
@@ -204,8 +242,8 @@ static bool arrays_too_large(const struct table *t)
 static uint32_t shrunk_items(const struct array *array)
 {
     uint32_t items = array->items_count + array->items_count / 8 + 1;
-    uint64_t bytes = sizeof *array + (uint64_t)array_buckets_for(items) *
-                                         (sizeof(struct bucket) + sizeof(due_time));
+    uint64_t bytes =
+        sizeof *array + (uint64_t)array_buckets_for(items) * array_bucket_bytes(array->due != NULL);
     return array->bytes > 2 * bytes + 256 ? items : 0;
 }
 
@@ -246,15 +284,17 @@ bool compact_choose(struct reclaim *r)
 {
     struct compact *c = &r->compact;
     struct slab_figures slab;
-    slab_figures_get(r->table->slab, &slab);
+    slab_figures_get(r->table->slab, SLAB_ANY_ARENA, &slab);
     uint64_t free_bytes = slab.page_bytes - slab.used_bytes;
     uint64_t wanted = pages_short(r, free_bytes);
     bool is_short = wanted > 0;
     if (is_short && c->chosen_count == 0)
-        choose_pages(r, wanted, 100);
+        choose_pages(r, SLAB_ANY_ARENA, wanted, 100);
     else if (c->chosen_count == 0 && free_bytes > FREE_BYTES_MIN && !compact_is_vain(c) &&
              free_bytes > slab.page_bytes / 100 * FREE_PERCENT_MIN)
-        choose_pages(r, CALM_PAGES, PAGE_PERCENT_MAX);
+        choose_pages(r, SLAB_ANY_ARENA, CALM_PAGES, PAGE_PERCENT_MAX);
+    else if (c->chosen_count == 0 && arrays_are_sparse(r->table))
+        choose_pages(r, ARRAY_ARENA, CALM_PAGES, ARRAYS_PERCENT_MAX);
     shrink_some(r);
     note_advance(c);
     atomic_store_explicit(&c->vain, !compact_advances(c), memory_order_relaxed);

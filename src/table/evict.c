@@ -188,8 +188,8 @@ static unsigned soonest_buckets_locked(const struct array *array, due_time now,
     int lefts[SOONEST_PICKS], worst = 0;
     unsigned count = 0;
     for (uint32_t b = 0; b < array->buckets_count; b++) {
-        int left = (int16_t)(due_time)(array->due[b] - now);
-        if (array->due[b] == 0 || (count == SOONEST_PICKS && left >= lefts[worst]))
+        int left = (int16_t)(due_time)(array_due(array, b) - now);
+        if (array_due(array, b) == 0 || (count == SOONEST_PICKS && left >= lefts[worst]))
             continue;
         unsigned at = count < SOONEST_PICKS ? count++ : (unsigned)worst;
         lefts[at] = left;
@@ -355,7 +355,7 @@ static uint64_t missing(const struct reclaim *r, uint64_t limit)
 {
     struct table *t = r->table;
     struct slab_figures slab;
-    slab_figures_get(t->slab, &slab);
+    slab_figures_get(t->slab, SLAB_ANY_ARENA, &slab);
     uint64_t ready = limit + (slab.page_bytes - slab.used_bytes) + retire_limbo_bytes(r);
     uint64_t wanted = budget_used(&t->budget) + evict_reserve(limit) + r->round_short_bytes;
     return wanted > ready ? wanted - ready : 0;

@@ -45,6 +45,8 @@ static void choose_locked(struct slice *slice, const struct array *array)
 {
     struct expire *e = &slice->r->expire;
     slice->due_count = 0;
+    if (array->due == NULL)
+        e->bucket = array->buckets_count;
     for (; e->bucket < array->buckets_count && slice->due_count < SLICE_BUCKETS; e->bucket++)
         if (is_due(slice, array->due[e->bucket])) {
             prefetch_line(&array->buckets[e->bucket]);
@@ -108,8 +110,8 @@ static due_time earliest(const struct array *array, due_time now)
     int least = INT16_MAX;
     bool any = false;
     for (uint32_t b = 0; b < array->buckets_count; b++) {
-        int left = (int16_t)(due_time)(array->due[b] - now);
-        if (array->due[b] != 0 && left <= least) {
+        int left = (int16_t)(due_time)(array_due(array, b) - now);
+        if (array_due(array, b) != 0 && left <= least) {
             least = left;
             any = true;
         }

@@ -60,7 +60,7 @@ static struct item *large_new(struct item_memory *memory, struct tarn_bytes key,
 {
     size_t value_room = value_size + room;
     size_t bytes = sizeof(struct item_large) + value_room + key.size;
-    if (!budget_take(memory->budget, bytes))
+    if (!budget_take_leaving(memory->budget, bytes, slab_rest(budget_limit(memory->budget), 0)))
         return NULL;
     struct item_large *large = malloc(bytes);
     if (large == NULL) {

@@ -126,6 +126,11 @@ static inline struct item_parts item_parts(const struct item *item)
     return parts;
 }
 
+static inline bool item_expires(const struct item *item)
+{
+    return item_parts(item).expire_ms != 0;
+}
+
 static inline void item_visit(const struct item *item)
 {
     unsigned flags = item_flags(item);

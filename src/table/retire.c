@@ -331,7 +331,7 @@ uint64_t retire_limbo_bytes(const struct reclaim *r)
     if (items == 0)
         return bytes;
     struct slab_figures slab;
-    slab_figures_get(t->slab, &slab);
+    slab_figures_get(t->slab, SLAB_ANY_ARENA, &slab);
     uint64_t all =
         slab.used_bytes + atomic_load_explicit(&t->items.large_bytes, memory_order_relaxed);
     int64_t present = 0;

@@ -128,6 +128,26 @@ void shard_set_array_locked(struct table_session *s, uint32_t i, struct array *a
         reclaim_add(s, kind, old, old->bytes);
 }
 
+/* Publish an array that has just been made of the shard's. */
+static void put_array_locked(struct table_session *s, uint32_t i, struct array *array)
+{
+    array->pending = shard_array_locked(&s->table->shards[i])->pending;
+    shard_change_begin_locked(s, i);
+    shard_set_array_locked(s, i, array, RETIRED_ARRAY);
+    shard_change_end_locked(s, i);
+}
+
+bool shard_make_dues_locked(struct table_session *s, uint32_t i)
+{
+    struct array *array = shard_array_locked(&s->table->shards[i]);
+    if (__builtin_expect(array->due != NULL, 1))
+        return true;
+    struct array *dues = array_with_dues(s->table, array);
+    if (dues != NULL)
+        put_array_locked(s, i, dues);
+    return dues != NULL;
+}
+
 bool shard_make_room_locked(struct table_session *s, uint32_t i)
 {
     struct table *t = s->table;
@@ -135,15 +155,13 @@ bool shard_make_room_locked(struct table_session *s, uint32_t i)
     uint32_t needed = array->items_count + array->pending + 1;
     if (needed <= array->items_max)
         return true;
-    uint32_t more = array->items_max / GROWTH_DIVISOR + 1;
+    /* A small array takes the slab's next size, 4 % more. */
+    uint32_t more = array->bytes < SLAB_BYTES_MAX ? 1 : array->items_max / GROWTH_DIVISOR + 1;
     uint32_t wanted = needed > array->items_max + more ? needed : array->items_max + more;
     struct array *grown = array_rebuild(t, array, wanted);
     if (grown == NULL)
         return array->items_max > 0 && needed <= array->buckets_count * BUCKET_SLOTS;
-    grown->pending = array->pending;
-    shard_change_begin_locked(s, i);
-    shard_set_array_locked(s, i, grown, RETIRED_ARRAY);
-    shard_change_end_locked(s, i);
+    put_array_locked(s, i, grown);
     return true;
 }
 
@@ -248,6 +266,8 @@ void shard_replace_locked(struct table_session *s, uint32_t i, struct position p
     if (__builtin_expect(shard->watches != NULL, 0))
         watch_notify_locked(shard, after.key);
     note_expiry(s, i, position.array, position.bucket, after.expire_ms);
+    if (session_marks(s)) /* writing a key again is use of it */
+        item_visit(item);
     atomic_store_explicit(slot,
                           (word & ~(SLOT_ADDRESS_MASK | SLOT_EXPIRES)) | (uintptr_t)item |
                               (after.expire_ms != 0 ? SLOT_EXPIRES : 0),

@@ -170,6 +170,9 @@ struct position {
 /* Make room for one more item (beyond the pending ones) by rebuilding the array if it is time;
  * false: no memory, and no free slot at all. Needs reclaim_reserve(s, 1). */
 bool shard_make_room_locked(struct table_session *s, uint32_t shard);
+/* Make the shard's array one where items can expire, before a position in it is looked for and an
+ * item that expires is published; false: no memory. Needs reclaim_reserve(s, 1). */
+bool shard_make_dues_locked(struct table_session *s, uint32_t shard);
 /* Put an item in whose key is not there; there is room. Needs change_begin. */
 void shard_insert_locked(struct table_session *s, uint32_t shard, uint32_t place_index,
                          struct item *item);
@@ -221,15 +224,17 @@ static inline uint32_t array_buckets_for(uint32_t items_count)
 }
 
 /* The slab's arena for arrays; sessions have the others. */
-#define ARRAY_ARENA (SLAB_ARENAS - 1)
+#define ARRAY_ARENA SLAB_LAST_ARENA
 
-/* An empty array of at least so many buckets; NULL: no memory within the budget. */
-struct array *array_new(struct table *t, uint32_t buckets_count);
+/* An empty array of at least so many buckets, with due times or without; NULL: no memory within the
+ * budget. */
+struct array *array_new(struct table *t, uint32_t buckets_count, bool dues);
 void array_free(struct table *t, struct array *array); /* not its items */
 /* A copy with room for items_count items; NULL as array_new(). */
 struct array *array_rebuild(struct table *t, const struct array *array, uint32_t items_count);
-/* A copy of the same size, elsewhere. */
+/* A copy of the same size, elsewhere; and one that has due times. */
 struct array *array_copy(struct table *t, const struct array *array);
+struct array *array_with_dues(struct table *t, const struct array *array);
 /* Put an item that is not there into a free slot, of which there is one: displaced counts first,
  * then slot, then tag. Returns the bucket. */
 uint32_t array_insert(struct array *array, uint32_t place_index, uint64_t slot);

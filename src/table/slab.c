@@ -35,9 +35,10 @@
 #define FINE_BITS     10u /* log2 of FINE_MAX */
 #define COARSE_BITS   4u  /* ... then 2^4 a doubling */
 #define COARSE_STEPS  (1u << COARSE_BITS)
-#define DOUBLINGS     3u
+#define DOUBLINGS     4u
 #define CLASSES       (FINE_CLASSES + DOUBLINGS * COARSE_STEPS)
 #define LEVELS        4u
+#define REST_MIN      (4 * SLAB_PAGE_BYTES)
 #define FREE_WINDOW   64u
 #define LIST_LOOK_MAX 64u /* pages looked at in a list by slab_evacuate() */
 
@@ -285,11 +286,20 @@ static unsigned char *arena_alloc(struct arena *a, unsigned class)
     return slot;
 }
 
+uint64_t slab_rest(uint64_t limit, unsigned arena)
+{
+    uint64_t rest = limit / 64 > REST_MIN ? limit / 64 : REST_MIN;
+    if (arena == SLAB_LAST_ARENA || limit == 0)
+        return 0;
+    return rest < limit / 16 ? rest : limit / 16;
+}
+
 /* With a page from the pool, or else a slot that is free in any arena. */
 static unsigned char *alloc_slow(struct slab *slab, unsigned arena, unsigned class)
 {
     struct arena *a = &slab->arenas[arena];
-    struct slab_page *page = slab_pool_take(&slab->pool);
+    struct slab_page *page =
+        slab_pool_take(&slab->pool, slab_rest(budget_limit(slab->pool.budget), arena));
     if (!page) {
         unsigned char *slot = NULL;
         for (unsigned i = 0; !slot && i < SLAB_ARENAS; i++)
@@ -480,11 +490,13 @@ static bool find_target(struct slab *slab, struct slab_page *page, unsigned coun
     return false;
 }
 
-struct slab_page *slab_evacuate(struct slab *slab, unsigned percent_max)
+struct slab_page *slab_evacuate(struct slab *slab, unsigned arena, unsigned percent_max)
 {
     for (unsigned looks = 0; looks < SLAB_ARENAS * CLASSES; looks++) {
         unsigned at = slab->hand;
         slab->hand = (at + 1) % (SLAB_ARENAS * CLASSES);
+        if (arena != SLAB_ANY_ARENA && arena != at / CLASSES)
+            continue;
         struct arena *a = &slab->arenas[at / CLASSES];
         unsigned used;
         struct slab_page *page = evacuate_class(a, at % CLASSES, percent_max, &used);
@@ -555,10 +567,12 @@ void slab_close(struct slab *slab)
     os->unmap(os, slab, sizeof *slab);
 }
 
-void slab_figures_get(struct slab *slab, struct slab_figures *ret_figures)
+void slab_figures_get(struct slab *slab, unsigned arena, struct slab_figures *ret_figures)
 {
     struct slab_figures sum = {0};
     for (unsigned i = 0; i < SLAB_ARENAS; i++) {
+        if (arena != SLAB_ANY_ARENA && arena != i)
+            continue;
         struct arena *a = &slab->arenas[i];
         pthread_mutex_lock(&a->lock);
         sum.used_bytes += a->used_bytes;

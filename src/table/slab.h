@@ -14,9 +14,11 @@
 #include "core/budget.h"
 #include "os/os.h"
 
-#define SLAB_BYTES_MAX  8192u
+#define SLAB_BYTES_MAX  16384u
 #define SLAB_PAGE_BYTES (64u << 10)
 #define SLAB_ARENAS     8u /* a power of two */
+#define SLAB_ANY_ARENA  UINT32_MAX
+#define SLAB_LAST_ARENA (SLAB_ARENAS - 1) /* may use the whole budget, the others leave some */
 /* Set in the first byte of a slot that was freed; must be clear in that of a slot in use. */
 #define SLAB_FREE 0x80u
 
@@ -36,6 +38,10 @@ void *slab_alloc(struct slab *slab, unsigned arena, size_t size);
 /* Free `count` slots, of any class and arena: many at once are cheaper. */
 void slab_free(struct slab *slab, void *const *slots, size_t count);
 
+/* What of a budget's limit slots of an arena, and large items, leave to the last arena: of that are
+ * small things without which nothing goes on. 1/64, at least four pages, at most 1/16. */
+uint64_t slab_rest(uint64_t limit, unsigned arena);
+
 /* The bytes that a slot for `size` takes. */
 size_t slab_slot_bytes(size_t size);
 
@@ -43,7 +49,8 @@ struct slab_figures {
     uint64_t used_bytes; /* slots in use, as rounded up */
     uint64_t page_bytes; /* pages that belong to a class */
 };
-void slab_figures_get(struct slab *slab, struct slab_figures *ret_figures);
+/* arena: one, or SLAB_ANY_ARENA: all together. */
+void slab_figures_get(struct slab *slab, unsigned arena, struct slab_figures *ret_figures);
 
 /* --- emptying sparse pages, by one thread at a time ---
  *
@@ -51,11 +58,12 @@ void slab_figures_get(struct slab *slab, struct slab_figures *ret_figures);
  * moved when nobody can see it any more, slab_evacuate_end(). The grace period is for slots that
  * were allocated before and may still be being written, or freed unused, by their threads. */
 
-/* Choose a page of which at most `percent_max` is in use, one of the sparsest of its class, and
- * serve no slots from it until slab_evacuate_end(). Only a page whose items fit in free slots
- * elsewhere is chosen, and the one being filled only if it has served nothing since this function
- * last came by. Goes round over all classes; NULL: there is none now. */
-struct slab_page *slab_evacuate(struct slab *slab, unsigned percent_max);
+/* Choose a page of the arena (or SLAB_ANY_ARENA) of which at most `percent_max` is in use, one of
+ * the sparsest of its class, and serve no slots from it until slab_evacuate_end(). Only a page
+ * whose items fit in free slots elsewhere is chosen, and the one being filled only if it has served
+ * nothing since this function last came by. Goes round over all classes; NULL: there is none now.
+ */
+struct slab_page *slab_evacuate(struct slab *slab, unsigned arena, unsigned percent_max);
 /* The arena that has those free slots: for slab_alloc(). */
 unsigned slab_page_target(const struct slab_page *page);
 /* Visit the slots in use of an evacuated page, of which none may be freed meanwhile. No lock is

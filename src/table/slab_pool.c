@@ -18,7 +18,7 @@
 
 #define REGION_BYTES_MAX  ((size_t)32 << 20)
 #define MEMORY_PAGE_BYTES 4096u
-#define WARM_PAGES_MAX    (CHUNK_BYTES / SLAB_PAGE_BYTES)
+#define WARM_PAGES_MAX    4u /* 256 KiB */
 _Static_assert(CHUNK_HEADER_BYTES <= MEMORY_PAGE_BYTES, "what of a chunk is never discarded");
 
 void slab_pool_init(struct slab_pool *pool, const struct os *os, struct budget *budget)
@@ -93,10 +93,10 @@ static struct slab_page *take_locked(struct slab_pool *pool)
     return page;
 }
 
-struct slab_page *slab_pool_take(struct slab_pool *pool)
+struct slab_page *slab_pool_take(struct slab_pool *pool, uint64_t rest)
 {
     /* Before any memory is touched; what a page takes less is given back when it is known. */
-    if (!budget_take(pool->budget, SLAB_PAGE_BYTES))
+    if (!budget_take_leaving(pool->budget, SLAB_PAGE_BYTES, rest))
         return NULL;
     pthread_mutex_lock(&pool->lock);
     struct slab_page *page = take_locked(pool);

@@ -96,9 +96,10 @@ void slab_pool_init(struct slab_pool *pool, const struct os *os, struct budget *
 /* Unmaps all pages, those in use too; their bytes are for the caller to give back. */
 void slab_pool_done(struct slab_pool *pool);
 
-/* A page for the caller alone, its page_bytes() taken from the budget, header and contents
- * undefined; NULL: not within the budget, or the system has no memory. Any thread. */
-struct slab_page *slab_pool_take(struct slab_pool *pool);
+/* A page for the caller alone, its page_bytes() taken from the budget, of which `rest` bytes must
+ * stay for others; header and contents undefined; NULL: not within the budget, or the system has no
+ * memory. Any thread. */
+struct slab_page *slab_pool_take(struct slab_pool *pool, uint64_t rest);
 /* Give a page back: its bytes to the budget at once, its memory to the system unless few pages are
  * kept. Any thread; may take some microseconds, so better without a lock. */
 void slab_pool_give(struct slab_pool *pool, struct slab_page *page);

@@ -190,7 +190,7 @@ void table_stats_get(struct table *t, struct tarn_stats *ret_stats)
 {
     struct slab_figures slab;
     struct reclaim_figures reclaim;
-    slab_figures_get(t->slab, &slab);
+    slab_figures_get(t->slab, SLAB_ANY_ARENA, &slab);
     reclaim_figures_get(t->reclaim, &reclaim);
     uint64_t arrays = atomic_load_explicit(&t->slab_array_bytes, memory_order_relaxed);
     struct tarn_stats stats = {

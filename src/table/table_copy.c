@@ -73,6 +73,8 @@ static int publish_locked(struct table_session *s, const struct copy *copy, stru
     struct place place = table_place(s->table, copy->keys[1]);
     struct position position;
     bool there;
+    if (item_expires(item) && !shard_make_dues_locked(s, place.shard))
+        return table_no_memory(s->table);
     const struct item *old = find_locked(s, copy->keys[1], place, &position, &there);
     if (old != NULL && (copy->flags & TARN_COPY_NEW))
         return TARN_DUPLICATE;

@@ -56,6 +56,8 @@ static bool publish_locked(struct table_session *s, struct place place, struct t
 {
     struct position position;
     struct shard *shard = &s->table->shards[place.shard];
+    if (item_expires(item) && !shard_make_dues_locked(s, place.shard))
+        return false;
     bool there = shard_find_locked(shard, place.index, key, &position) != 0;
     if (!there && !shard_make_room_locked(s, place.shard))
         return false;
@@ -138,8 +140,11 @@ static struct subject find_subject_locked(struct table_session *s, struct tarn_b
     if (slot == 0)
         return subject;
     subject.stale = is_past(s->table, item_parts(slot_item(slot)).expire_ms);
-    if (!subject.stale)
-        subject.item = slot_item(slot);
+    if (subject.stale)
+        return subject;
+    subject.item = slot_item(slot);
+    if (session_marks(s))
+        item_visit(subject.item);
     return subject;
 }
 
@@ -163,11 +168,16 @@ static bool change_in_place_locked(struct table_session *s, const struct subject
     uint32_t shard = subject->place.shard;
     int64_t before_ms = item_parts(subject->item).expire_ms;
     int64_t expire_ms = update->record.expire_ms;
+    if (expire_ms != 0 && !shard_make_dues_locked(s, shard))
+        return false;
+    struct position position;
+    (void)shard_find_locked(&s->table->shards[shard], subject->place.index, update->record.key,
+                            &position);
     shard_change_begin_locked(s, shard);
     bool done = patches ? item_patch(subject->item, update->patch, update->patch_offset, expire_ms)
                         : item_set_expiry(subject->item, expire_ms);
     if (done)
-        shard_set_expiry_locked(s, shard, subject->position, before_ms, expire_ms);
+        shard_set_expiry_locked(s, shard, position, before_ms, expire_ms);
     shard_change_end_locked(s, shard);
     return done;
 }
@@ -393,6 +403,11 @@ static bool make_room_locked(struct table_session *s, const struct tarn_record *
     size_t i;
     for (i = 0; i < count && room; i++) {
         struct shard *shard = &t->shards[puts[i].place.shard];
+        if (puts[i].item != NULL && item_expires(puts[i].item) &&
+            !shard_make_dues_locked(s, puts[i].place.shard)) {
+            room = false;
+            break;
+        }
         if (shard_find_locked(shard, puts[i].place.index, records[i].key, &puts[i].found) != 0)
             continue;
         puts[i].found.array = NULL;
@@ -457,7 +472,7 @@ int table_put_many(struct table_session *s, const struct tarn_record *records, s
         return TARN_OK;
     if (count > ON_STACK)
         puts = malloc(count * sizeof *puts);
-    int status = puts == NULL || !reclaim_reserve(s, 2 * count)
+    int status = puts == NULL || !reclaim_reserve(s, 3 * count)
                      ? TARN_NOMEM
                      : make_items(s, records, count, puts);
     if (status == TARN_OK) {

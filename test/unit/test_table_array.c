@@ -120,7 +120,7 @@ static void random_steps(void **state)
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         uint64_t random = s + 1;
         struct model m = {.count = 0};
-        struct array *a = array_new(fixture.table, sizes[s]);
+        struct array *a = array_new(fixture.table, sizes[s], true);
         assert_non_null(a);
         const uint32_t room = a->buckets_count * BUCKET_SLOTS;
         for (uint64_t step = 0; step < 20 * room; step++) {
@@ -151,7 +151,7 @@ static void rebuilding(void **state)
     (void)state;
     uint64_t random = 77;
     struct model m = {.count = 0};
-    struct array *a = array_new(fixture.table, 1);
+    struct array *a = array_new(fixture.table, 1, true);
     uint64_t used_before = budget_used(&fixture.table->budget);
     due_time now = due_of(FIXTURE_START_MS, FIXTURE_START_MS);
     for (uint64_t n = 1; n <= ITEMS_MAX; n++) {

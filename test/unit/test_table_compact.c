@@ -83,7 +83,7 @@ static void assert_kept(uint64_t keys)
 static struct slab_figures slab_now(void)
 {
     struct slab_figures slab;
-    slab_figures_get(fixture.table->slab, &slab);
+    slab_figures_get(fixture.table->slab, SLAB_ANY_ARENA, &slab);
     return slab;
 }
 

@@ -158,7 +158,7 @@ static void model_remove(struct world *w, size_t at)
 static void check_figures(struct world *w)
 {
     struct slab_figures figures;
-    slab_figures_get(w->slab, &figures);
+    slab_figures_get(w->slab, SLAB_ANY_ARENA, &figures);
     assert_int_equal(figures.used_bytes, w->used_bytes);
     assert_int_equal(figures.page_bytes, w->page_bytes);
     assert_int_equal(budget_used(&w->budget), w->open_bytes + w->page_bytes + w->header_bytes);
@@ -198,9 +198,13 @@ static void release_all(struct world *w)
 }
 
 /* So many pages may be in use, and not one more. Half a page is left for the headers. */
+/* Let all arenas but the last one have so many pages. */
 static void limit_pages(struct world *w, uint64_t pages)
 {
-    atomic_store(&w->budget.limit, w->open_bytes + pages * SLAB_PAGE_BYTES + SLAB_PAGE_BYTES / 2);
+    uint64_t wanted = w->open_bytes + pages * SLAB_PAGE_BYTES + SLAB_PAGE_BYTES / 2, limit = wanted;
+    while (limit - slab_rest(limit, 0) < wanted)
+        limit += 64;
+    atomic_store(&w->budget.limit, limit);
 }
 
 static size_t allocate_until_refused(struct world *w, unsigned arena, size_t size)
@@ -219,7 +223,7 @@ static size_t expected_slot_bytes(size_t size)
     size_t bytes = 8, step = 8;
     while (bytes < size) {
         if (bytes >= 1024)
-            step = bytes < 2048 ? 64 : bytes < 4096 ? 128 : 256;
+            step = bytes < 2048 ? 64 : bytes < 4096 ? 128 : bytes < 8192 ? 256 : 512;
         bytes += step;
     }
     return bytes;
@@ -254,6 +258,22 @@ static void pages_are_full(void **context)
         release_all(w);
         check_figures(w);
     }
+}
+
+/* Trips on: an ordinary arena that takes what is left for the last one, or a last one that may not
+ * take it. */
+static void the_last_arena_has_the_rest(void **context)
+{
+    struct world *w = *context;
+    limit_pages(w, 100);
+    uint64_t rest = slab_rest(budget_limit(&w->budget), 0);
+    assert_true(rest >= 4 * SLAB_PAGE_BYTES);
+    assert_int_equal(slab_rest(budget_limit(&w->budget), SLAB_LAST_ARENA), 0);
+    allocate_until_refused(w, 0, 1000);
+    assert_true(budget_limit(&w->budget) - budget_used(&w->budget) >= rest);
+    assert_true(allocate_until_refused(w, SLAB_LAST_ARENA, 4000) > rest / 4000 / 2);
+    assert_true(budget_limit(&w->budget) - budget_used(&w->budget) < SLAB_PAGE_BYTES);
+    release_all(w);
 }
 
 /* --- random steps --- */
@@ -350,7 +370,7 @@ static void other_arenas_help_out(void **context)
     allocate_until_refused(w, 0, 100);
     release(w, 1000, 500);
     for (int i = 0; i < 500; i++)
-        assert_true(allocate(w, (unsigned)i % SLAB_ARENAS, 100));
+        assert_true(allocate(w, (unsigned)i % SLAB_LAST_ARENA, 100));
     assert_false(allocate(w, 5, 100));
     check_figures(w);
 }
@@ -373,7 +393,7 @@ static void regions_grow(void **context)
 static void empty_pages_are_discarded(void **context)
 {
     struct world *w = *context;
-    enum { PAGES = 200, KEPT = 32 };
+    enum { PAGES = 200, KEPT = 4 };
     for (int i = 0; i < 10; i++) { /* no churn: a few pages that come and go */
         limit_pages(w, KEPT);
         allocate_until_refused(w, 0, 100);
@@ -615,7 +635,7 @@ static void sparse_pages_are_emptied(void **context)
         allocate_until_refused(w, 3, sizes[i]);
         release_random(w, i, w->live_count / 5);
         struct slab_page *page;
-        while ((page = slab_evacuate(w->slab, 50)) != NULL) {
+        while ((page = slab_evacuate(w->slab, SLAB_ANY_ARENA, 50)) != NULL) {
             uint64_t before = w->page_bytes;
             uint32_t used = live_beside(w, page_base(page) + SLAB_PAGE_BYTES - 1);
             assert_true(used * slab_slot_bytes(sizes[i]) <= SLAB_PAGE_BYTES / 2);
@@ -639,9 +659,10 @@ static void arenas_are_merged(void **context)
         assert_true(allocate(w, arena, 5000) && allocate(w, arena, 64));
     assert_int_equal(w->page_bytes + w->header_bytes, 2 * SLAB_ARENAS * SLAB_PAGE_BYTES);
     /* all have just served */
-    assert_null(slab_evacuate(w->slab, 50));
+    assert_null(slab_evacuate(w->slab, SLAB_ANY_ARENA, 50));
     unsigned emptied = 0;
-    for (struct slab_page *page; (page = slab_evacuate(w->slab, 50)) != NULL; emptied++)
+    for (struct slab_page *page; (page = slab_evacuate(w->slab, SLAB_ANY_ARENA, 50)) != NULL;
+         emptied++)
         assert_true(evacuate(w, page) > 0);
     assert_int_equal(emptied, 2 * SLAB_ARENAS - 2);
     release_all(w);
@@ -655,11 +676,12 @@ static void only_what_is_sparse_and_fits(void **context)
     limit_pages(w, 10);
     allocate_until_refused(w, 0, 1024);
     release(w, 64, 15); /* of 64 in the second page: 77 % in use */
-    assert_null(slab_evacuate(w->slab, 50));
-    assert_null(slab_evacuate(w->slab, 100)); /* sparse enough, but there is no room */
-    release(w, w->live_count - 49, 49);       /* 23 % of the last page */
-    assert_null(slab_evacuate(w->slab, 23));
-    struct slab_page *page = slab_evacuate(w->slab, 24);
+    assert_null(slab_evacuate(w->slab, SLAB_ANY_ARENA, 50));
+    assert_null(
+        slab_evacuate(w->slab, SLAB_ANY_ARENA, 100)); /* sparse enough, but there is no room */
+    release(w, w->live_count - 49, 49);               /* 23 % of the last page */
+    assert_null(slab_evacuate(w->slab, SLAB_ANY_ARENA, 23));
+    struct slab_page *page = slab_evacuate(w->slab, SLAB_ANY_ARENA, 24);
     assert_non_null(page);
     assert_int_equal(live_beside(w, page_base(page) + SLAB_PAGE_BYTES - 1), 15);
     /* in service again, as it was not emptied: all free slots are there to be had */
@@ -681,7 +703,7 @@ static void the_sparsest_first(void **context)
         thin_out(w, first + i + 1, left[i]);
     static const uint32_t order[] = {5, 9, 12};
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
-        struct slab_page *page = slab_evacuate(w->slab, 50);
+        struct slab_page *page = slab_evacuate(w->slab, SLAB_ANY_ARENA, 50);
         assert_non_null(page);
         assert_int_equal(evacuate(w, page), order[i]);
     }
@@ -695,7 +717,7 @@ static void evacuated_page_runs_empty(void **context)
     allocate_until_refused(w, 0, 1024);
     thin_out(w, page_of(w->live[0].slot), 30);
     thin_out(w, page_of(w->live[100].slot), 5);
-    struct slab_page *page = slab_evacuate(w->slab, 10);
+    struct slab_page *page = slab_evacuate(w->slab, SLAB_ANY_ARENA, 10);
     assert_non_null(page);
     uint64_t before = budget_used(&w->budget);
     for (size_t i = w->live_count; i-- > 0;)
@@ -720,7 +742,7 @@ static void ended_before_all_is_freed(void **context)
     limit_pages(w, 5);
     allocate_until_refused(w, 0, 512);
     release_random(w, 11, w->live_count / 4);
-    struct slab_page *page = slab_evacuate(w->slab, 50);
+    struct slab_page *page = slab_evacuate(w->slab, SLAB_ANY_ARENA, 50);
     assert_non_null(page);
     struct visits *v = calloc(1, sizeof *v);
     *v = (struct visits){.w = w, .page = page, .move = true, .arena = slab_page_target(page)};
@@ -804,8 +826,8 @@ static void several_threads(void **context)
         assert_int_equal(pthread_create(&threads[i], NULL, exchange_items, s), 0);
     for (unsigned i = 0; atomic_load(&s->running) > 0; i++) {
         struct slab_figures figures;
-        struct slab_page *page = slab_evacuate(w->slab, i % 101);
-        slab_figures_get(w->slab, &figures);
+        struct slab_page *page = slab_evacuate(w->slab, SLAB_ANY_ARENA, i % 101);
+        slab_figures_get(w->slab, SLAB_ANY_ARENA, &figures);
         assert_true(figures.used_bytes <= figures.page_bytes);
         if (page)
             slab_evacuate_end(w->slab, page);
@@ -818,7 +840,7 @@ static void several_threads(void **context)
             slab_free(w->slab, &slot, 1);
     }
     struct slab_figures figures;
-    slab_figures_get(w->slab, &figures);
+    slab_figures_get(w->slab, SLAB_ANY_ARENA, &figures);
     assert_int_equal(figures.used_bytes, 0);
     assert_int_equal(figures.page_bytes, 0);
     assert_int_equal((budget_used(&w->budget) - w->open_bytes) % CHUNK_HEADER_BYTES, 0);
@@ -837,6 +859,7 @@ int main(void)
         world_test(refusal_and_recovery),
         world_test(pages_serve_any_class),
         world_test(other_arenas_help_out),
+        world_test(the_last_arena_has_the_rest),
         world_test(regions_grow),
         world_test(empty_pages_are_discarded),
         world_test(fuller_pages_first),
