@@ -12,6 +12,7 @@
 
 #include "core/assert.h"
 #include "lib/server_world.h"
+#include "server/park.h"
 
 enum { CONNECTIONS = 2, TURNS_MAX = 64, DEPTH_MAX = 64 };
 
@@ -151,6 +152,9 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
         peer_send(p, SIZE_MAX);
         at += length + 1;
         turn(&world, peers, CONNECTIONS);
+        park_look(world.w);
+        park_deliver(world.w);
+        monitor_deliver(world.w);
         tarn_quiescent(world.w->session);
         for (size_t i = 0; i < CONNECTIONS; i++)
             take(&peers[i]);
@@ -161,6 +165,9 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
         take(&peers[i]);
         peer_close(&peers[i]);
     }
+    server_unpause(world.server);
+    ASSERT(atomic_load(&world.server->hot.alone) == 0);
+    ASSERT(world.w->parked == NULL && world.w->monitors == NULL);
     check_store();
     return 0;
 }

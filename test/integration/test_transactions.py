@@ -290,6 +290,7 @@ def test_many_keys_in_one_transaction(empty):
         assert c.pipeline([("MULTI",)] + requests + [("EXEC",)])[-1] == [1] * 1000
 
 
+@pytest.mark.skipif(conftest.sanitized(), reason="a sanitizer's memory counts, too")
 def test_memory_runs_out_inside_exec(server):
     """Each request fits by itself, all together do not: those answer -OOM in their places."""
     store = server(None, "--memory", "32M")
@@ -313,6 +314,7 @@ def test_memory_runs_out_inside_exec(server):
         assert c.command("PING") == b"PONG"
 
 
+@pytest.mark.skipif(conftest.sanitized(), reason="a sanitizer's memory counts, too")
 def test_requests_over_the_memory_are_refused_when_they_are_queued(server):
     store = server(None, "--memory", "32M")
     with store.connect() as c:
