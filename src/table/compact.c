@@ -287,7 +287,8 @@ bool compact_choose(struct reclaim *r)
     slab_figures_get(r->table->slab, SLAB_ANY_ARENA, &slab);
     uint64_t free_bytes = slab.page_bytes - slab.used_bytes;
     uint64_t wanted = pages_short(r, free_bytes);
-    bool is_short = wanted > 0;
+    bool is_short = wanted > 0, gains = slab.page_bytes < c->page_bytes || c->page_bytes == 0;
+    c->page_bytes = is_short ? slab.page_bytes : 0;
     if (is_short && c->chosen_count == 0)
         choose_pages(r, SLAB_ANY_ARENA, wanted, 100);
     else if (c->chosen_count == 0 && free_bytes > FREE_BYTES_MIN && !compact_is_vain(c) &&
@@ -298,7 +299,7 @@ bool compact_choose(struct reclaim *r)
     shrink_some(r);
     note_advance(c);
     atomic_store_explicit(&c->vain, !compact_advances(c), memory_order_relaxed);
-    return is_short && compact_advances(c);
+    return is_short && gains && compact_advances(c);
 }
 
 void compact_done(struct reclaim *r)

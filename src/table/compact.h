@@ -17,6 +17,7 @@ struct compact {
     struct slab_page *chosen[COMPACT_PAGES]; /* to be emptied after a grace period */
     struct slab_page *moved[COMPACT_PAGES];  /* emptied; what was in them is still to be freed */
     unsigned chosen_count, moved_count;
+    uint64_t page_bytes;   /* in use when pages were last chosen */
     uint32_t shrink_shard; /* where shrinking goes on */
     bool shrinks;          /* arrays are too large for what they hold */
     _Atomic bool advances; /* anything of the above */
@@ -28,7 +29,7 @@ void compact_move(struct reclaim *r);
 /* All that was retired before is free: give the pages back. */
 void compact_freed(struct reclaim *r);
 /* Choose pages to be emptied by the next round, if that is worth while, and make some arrays
- * smaller. True: memory is short, go on at once. */
+ * smaller. True: memory is short and this helps, go on at once. */
 bool compact_choose(struct reclaim *r);
 void compact_done(struct reclaim *r); /* at closing */
 

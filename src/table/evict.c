@@ -378,5 +378,6 @@ bool evict_step(struct reclaim *r)
     if (limit == 0 || !evict_possible(r->table))
         return false;
     uint64_t bytes = missing(r, limit) + forced(r);
-    return bytes > 0 && evict_some(r->session, bytes, STEP_VISITS) < bytes;
+    uint64_t freed = bytes > 0 ? evict_some(r->session, bytes, STEP_VISITS) : 0;
+    return freed > 0 && freed < bytes; /* nothing: no memory to go on, or all were marked */
 }

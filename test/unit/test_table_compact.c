@@ -5,8 +5,8 @@
  * key that is moved.
  *
  * Bugs planted once to see it fail: the copy published under a key whose item was replaced
- * meanwhile; the item left and retired all the same; the mark lost; moving that notifies watches;
- * pages never given back; shrinking that loses the due times; a page chosen twice. */
+ * meanwhile; the item retired and no copy published; the mark lost; moving that notifies watches;
+ * pages never given back; arrays never rebuilt. */
 #include "lib/test.h"
 
 #include <stdlib.h>

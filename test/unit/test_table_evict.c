@@ -4,9 +4,10 @@
  * or are mixed; which keys are left is compared with what each policy promises.
  *
  * Bugs planted once to see it fail: marks not cleared by the hand; marked items evicted; items
- * without expiry evicted by the policies for expiring ones; the latest instead of the soonest taken
- * out; nothing forced out when sizes change; free slots taken for room of any size; the reserve not
- * kept; a value larger than the cap that empties the table. */
+ * without expiry evicted by the policies for expiring ones; the latest instead of the soonest
+ * taken out; nothing forced out when sizes change; no pages emptied for that; the reserve not
+ * kept; a value larger than the cap that empties the table; waiting in vain without a policy; a
+ * writer's reservation used up by its eviction. */
 #include "lib/test.h"
 
 #include <stdlib.h>
@@ -114,6 +115,10 @@ static void sieve_keeps_what_is_read(void **state)
         fill(i, i + 1000, 180, 0);
     }
     assert_in_range(count_present(0, HOT), HOT * 99 / 100, HOT);
+    /* But not when it is no more. */
+    fill(count, 2 * count, 180, 0);
+    table_session_touches(fixture.session, false);
+    assert_in_range(count_present(0, HOT), 0, HOT / 20);
     close_it();
     /* Not so if the reads do not count. */
     open_with(LIMIT, TARN_EVICT_ALL_SIEVE);

@@ -4,11 +4,9 @@
  * made by the test. After each leap and two rounds exactly the keys whose time is over are gone, by
  * the table's count, by look-ups, and by the bytes of items.
  *
- * Bugs planted once to see it fail: due times not kept when an array is rebuilt; a due time set to
- * the latest of a bucket; a shard's due time not lowered; a pass that ends early; items due in the
- * same tick forgotten; wrapped due times; lag reset before the freeing; a slice that loses its
- * place.
- */
+ * Bugs planted once to see it fail: due times not kept when an array is rebuilt; a due time
+ * cleared, or set to the latest; a shard's due time not lowered; items taken out a little early;
+ * wrapped due times; the lag of what waits to be freed not told; a slice that loses its place. */
 #include "lib/test.h"
 
 #include <stdlib.h>

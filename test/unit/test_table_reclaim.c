@@ -4,9 +4,9 @@
  * round waits for it; many sessions that retire little each; every allocation failed once; and with
  * the thread running, waits that end only if it does its part.
  *
- * Bugs planted once to see it fail: no grace period; a batch handed over whole for each item; a
- * batch lost when its session closes; items of a flushed array left; handing over without waking;
- * sleeping on when the first key that expires comes; a reservation that an eviction uses up. */
+ * Bugs planted once to see it fail: no grace period; a batch handed over whole for each item;
+ * items of a flushed array left; handing over without waking; sleeping on when the first key that
+ * expires comes. */
 #include "lib/test.h"
 
 #include <pthread.h>

@@ -7,9 +7,9 @@
  * is reported. At the end the table is emptied: all memory is back. Seeds are fixed; threads end by
  * counting what they have done, never by time.
  *
- * Bugs planted once to see it fail: freeing without the grace period; a batch freed twice; an array
- * freed at once when it is rebuilt; items of a flushed array not freed; a sweep without the lock; a
- * moved item freed at once. */
+ * Bugs planted once to see it fail: freeing without the grace period; an array freed at once when
+ * it is rebuilt (seen by ThreadSanitizer); items of a flushed array not freed; a closing session's
+ * batch lost; a sweep without the lock; a moved item freed at once. */
 #include "lib/test.h"
 
 #include <pthread.h>
