@@ -258,6 +258,12 @@ TARN_API TARN_MUST int tarn_put(struct tarn_session *session, struct tarn_bytes 
 TARN_API TARN_MUST int tarn_put_many(struct tarn_session *session,
                                      const struct tarn_record *records, size_t count);
 
+/* Before tarn_begin(): see that there is memory for records that are going to be stored until
+ * tarn_end(), where none can be evicted and nothing be waited for. Stores nothing; others may take
+ * the memory meanwhile. Errors: as tarn_put_many(). */
+TARN_API TARN_MUST int tarn_prepare(struct tarn_session *session, const struct tarn_record *records,
+                                    size_t count);
+
 /* tarn_put() if `condition` holds of the key as it is: compare and set. Unlike with tarn_update(),
  * a large value is copied before anybody has to wait. `condition` is called once, on this thread,
  * under a lock: it must be short and must not call into the store. present: value data NULL if

@@ -122,19 +122,6 @@ static bool is_out_of_memory(struct client *client, size_t size)
     return stats.eviction == TARN_EVICT_NOTHING && !has_room(&stats, size);
 }
 
-/* Wait for the memory that the queued requests will need, if waiting can help. */
-static void make_room(struct client *client, size_t size)
-{
-    struct tarn_stats stats;
-    if (size == 0 || !is_capped(client))
-        return;
-    for (int i = 0; i < ROOM_TRIES_MAX; i++) {
-        tarn_stats_get(server_store(client->server), &stats);
-        if (has_room(&stats, size) || !client_make_room(client))
-            return;
-    }
-}
-
 /* --- queueing --- */
 
 static struct queued *copy_request(const struct command *command,
@@ -274,6 +261,48 @@ static void collect_keys(const struct transaction *t, struct tarn_bytes *ret_key
     watched_keys(&t->watched, ret_keys);
 }
 
+/* What the requests that may need memory will store, as far as they tell: key and, of the arguments
+ * after it up to the next key, the largest. ret_records has room for all their keys. */
+static size_t collect_records(const struct transaction *t, struct tarn_record *ret_records)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        struct queued *q = t->queue[i];
+        struct resp_request request = {q->args, q->args_count};
+        size_t keys = command_keys_count(q->command, &request);
+        for (size_t k = 0; (q->command->flags & COMMAND_DENYOOM) && k < keys; k++) {
+            size_t at = (size_t)q->command->key_first + k * (size_t)q->command->key_step;
+            size_t end = k + 1 < keys ? at + (size_t)q->command->key_step : q->args_count;
+            struct tarn_record record = {.key = q->args[at], .value = {"", 0}};
+            for (size_t j = at + 1; j < end; j++)
+                if (q->args[j].size > record.value.size)
+                    record.value = q->args[j];
+            ret_records[count++] = record;
+        }
+    }
+    return count;
+}
+
+/* Have what the transaction will store evict others now, since it cannot later. Whether that
+ * succeeds shows when it is executed. */
+static void make_room(struct client *client, const struct transaction *t)
+{
+    struct tarn_stats stats;
+    if (t->memory_bytes == 0 || !is_capped(client))
+        return;
+    tarn_stats_get(server_store(client->server), &stats);
+    if (stats.eviction == TARN_EVICT_NOTHING || t->memory_bytes > stats.memory_bytes_max / 2)
+        return;
+    struct tarn_record *records = malloc((t->keys_count + 1) * sizeof *records);
+    if (records == NULL)
+        return;
+    size_t count = collect_records(t, records);
+    for (int i = 0; i < ROOM_TRIES_MAX; i++)
+        if (tarn_prepare(client->session, records, count) != TARN_FULL || !client_make_room(client))
+            break;
+    free(records);
+}
+
 /* From here to tarn_end() nobody else sees or changes what the transaction is about. */
 static void begin(struct client *client, const struct transaction *t)
 {
@@ -293,7 +322,7 @@ static void begin(struct client *client, const struct transaction *t)
 /* The transaction is complete and without errors. */
 static void execute_all(struct client *client, struct transaction *t)
 {
-    make_room(client, t->memory_bytes);
+    make_room(client, t);
     begin(client, t);
     if (watched_changed(&t->watched)) {
         reply_null_array(&client->reply);

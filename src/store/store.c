@@ -456,6 +456,12 @@ int tarn_put_many(struct tarn_session *session, const struct tarn_record *record
     return table != NULL ? table_put_many(table, records, count) : TARN_READONLY;
 }
 
+int tarn_prepare(struct tarn_session *session, const struct tarn_record *records, size_t count)
+{
+    struct table_session *table = session_table(session);
+    return table != NULL ? table_prepare(table, records, count) : TARN_READONLY;
+}
+
 int tarn_put_if(struct tarn_session *session, struct tarn_bytes key, struct tarn_bytes value,
                 int64_t expire_ms, tarn_condition condition, void *context)
 {

@@ -45,6 +45,8 @@ TARN_MUST int table_about(struct table_session *s, struct tarn_bytes key,
 TARN_MUST int table_put(struct table_session *s, const struct tarn_record *record);
 TARN_MUST int table_put_many(struct table_session *s, const struct tarn_record *records,
                              size_t count);
+TARN_MUST int table_prepare(struct table_session *s, const struct tarn_record *records,
+                            size_t count);
 TARN_MUST int table_put_if(struct table_session *s, const struct tarn_record *record,
                            tarn_condition condition, void *context);
 TARN_MUST int table_delete(struct table_session *s, struct tarn_bytes key);

@@ -485,6 +485,20 @@ int table_put_many(struct table_session *s, const struct tarn_record *records, s
     return status;
 }
 
+/* What was taken is given back at once, to this session's own arena: there it will be found. */
+int table_prepare(struct table_session *s, const struct tarn_record *records, size_t count)
+{
+    struct put on_stack[ON_STACK], *puts = on_stack;
+    if (count > ON_STACK)
+        puts = malloc(count * sizeof *puts);
+    int status = puts == NULL ? TARN_NOMEM : make_items(s, records, count, puts);
+    for (size_t i = 0; i < count && status == TARN_OK; i++)
+        table_free_item(s, puts[i].item);
+    if (puts != on_stack)
+        free(puts);
+    return status;
+}
+
 /* --- everything --- */
 
 static void empty_shard_locked(struct table_session *s, uint32_t i)

@@ -291,6 +291,24 @@ def test_many_keys_in_one_transaction(empty):
 
 
 @pytest.mark.skipif(conftest.sanitized(), reason="a sanitizer's memory counts, too")
+@pytest.mark.parametrize("size", [1000, 4000, 100000])
+def test_a_full_cache_evicts_for_a_transaction(server, size):
+    """Inside EXEC nothing can be evicted: it is done before. Twice as much is stored as fits."""
+    store = server(None, "--memory", "64M", "--max-memory-policy", "allkeys-sieve")
+    value, per_exec = b"x" * size, 10
+    count = 128 * 1024 * 1024 // (size + 50) // per_exec
+    refused = 0
+    with store.connect() as c:
+        for i in range(min(count, 20000)):
+            replies = c.pipeline([("MULTI",)] + [("SET", "k:%d:%d" % (i, j), value)
+                                                 for j in range(per_exec)] + [("EXEC",)])
+            refused += replies[-1].count(b"OK") != per_exec
+        assert refused == 0
+        assert c.command("MSET", "a", value, "b", value) == b"OK"
+        assert b"evicted_keys:0\r\n" not in c.command("INFO", "stats")
+
+
+@pytest.mark.skipif(conftest.sanitized(), reason="a sanitizer's memory counts, too")
 def test_memory_runs_out_inside_exec(server):
     """Each request fits by itself, all together do not: those answer -OOM in their places."""
     store = server(None, "--memory", "32M")
