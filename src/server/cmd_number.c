@@ -1,41 +1,17 @@
 /* Commands that take a value for a number: INCR, DECR, INCRBY, DECRBY, INCRBYFLOAT.
  *
  * How: the value is read, added to and stored within tarn_update(), so that no increment is lost. A
- * key that does not exist counts as 0; the expiry stays. Whole numbers are those that Redis takes:
- * number_parse_int()'s. INCRBYFLOAT computes with long doubles, as Redis does.
+ * key that does not exist counts as 0; the expiry stays. INCRBYFLOAT computes with long doubles, as
+ * Redis does.
  * Failure modes: a value that is no number and a result out of range are answered with an error;
  * the value is as it was. */
 #include <math.h>
 
 #include "core/number.h"
 #include "server/command_rows.h"
+#include "server/increment.h"
 
 /* --- whole numbers --- */
-
-struct increment {
-    int64_t by;
-    int64_t result; /* out, if problem is NULL */
-    const char *problem;
-    char text[20]; /* of the result */
-};
-
-static enum tarn_verdict increment(void *context, struct tarn_update *update)
-{
-    struct increment *i = context;
-    struct tarn_bytes *value = &update->record.value;
-    int64_t old = 0;
-    if (value->data != NULL && !number_parse_int(*value, &old)) {
-        i->problem = "value is not an integer or out of range";
-        return TARN_PEEK;
-    }
-    if (__builtin_add_overflow(old, i->by, &i->result)) {
-        i->problem = "increment or decrement would overflow";
-        return TARN_PEEK;
-    }
-    i->problem = NULL;
-    *value = (struct tarn_bytes){i->text, number_format_int(i->result, i->text)};
-    return TARN_STORE;
-}
 
 static void increment_by(struct client *client, const struct resp_request *request, int64_t by)
 {

@@ -31,7 +31,6 @@
 #define STOP_ROUNDS_MAX   16 /* receives from one connection while stopping */
 #define INPUT_STEP_BYTES  (16u << 10)
 #define RECEIVE_BYTES_MAX (256u << 10) /* of one receive: others wait for the thread */
-#define ROOM_TRIES_MAX    100          /* waits for a store that evicts */
 #define CHARGE_STEP_BYTES (64u << 10)
 
 void client_append_part(struct client *client, struct tarn_bytes value, size_t offset, size_t size)
@@ -276,18 +275,6 @@ static void refuse_input(struct connection *c)
     c->state = CONNECTION_CLOSING;
 }
 
-/* Will so many more bytes be within the memory cap? A store that evicts is given time to. */
-static bool wait_for_memory(struct connection *c, size_t bytes)
-{
-    for (int i = 0; i < ROOM_TRIES_MAX; i++) {
-        if (server_memory_allows(c->client.server, bytes))
-            return true;
-        if (!tarn_make_room(c->client.session))
-            break;
-    }
-    return server_memory_allows(c->client.server, bytes);
-}
-
 /* Room in the connection's own buffer for what the request under way still needs: all of it as far
  * as its announced lengths tell, so that nothing is copied when it grows. Address space only: its
  * pages, and the memory cap, are used as they are received. */
@@ -301,7 +288,8 @@ static bool reserve_input(struct connection *c)
     if (extra > b->size ? !buffer_reserve_exactly(b, extra) : !buffer_reserve(b, extra))
         return false;
     size_t step = b->capacity - b->size;
-    return wait_for_memory(c, step < RECEIVE_BYTES_MAX ? step : RECEIVE_BYTES_MAX);
+    return server_memory_wait(c->client.server, c->client.session,
+                              step < RECEIVE_BYTES_MAX ? step : RECEIVE_BYTES_MAX);
 }
 
 /* Keep the bytes from `taken` on in the connection's own buffer. shared: input is the worker's. */

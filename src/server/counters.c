@@ -5,6 +5,7 @@
  * Failure modes: none. */
 #include "server/state.h"
 
+#define ROOM_TRIES_MAX 100        /* waits for a store that evicts */
 #define BUFFERS_ALWAYS (1u << 20) /* that fit whatever the cap */
 
 static uint64_t read_gauge(const _Atomic uint64_t *gauge)
@@ -171,6 +172,17 @@ bool server_memory_allows(struct server *server, uint64_t extra)
     for (unsigned i = 0; i < server->workers_count; i++)
         buffers += read_gauge(&server->workers[i]->buffers_bytes);
     return extra <= BUFFERS_ALWAYS && buffers <= BUFFERS_ALWAYS - extra;
+}
+
+bool server_memory_wait(struct server *server, struct tarn_session *session, uint64_t extra)
+{
+    for (int i = 0; i < ROOM_TRIES_MAX; i++) {
+        if (server_memory_allows(server, extra))
+            return true;
+        if (!tarn_make_room(session))
+            break;
+    }
+    return server_memory_allows(server, extra);
 }
 
 /* --- the slow log ------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
-/* The HTTP front's inside: what http.c (threads, connections, time) and http_answer.c (requests
- * and replies) share. Nobody else includes this. */
+/* The HTTP front's inside: what http.c (threads, connections, time), http_head.c (how requests are
+ * framed), http_answer.c (who asks for what), http_read.c and http_write.c (what is done) and
+ * http_reply.c share. Nobody else includes this. */
 #ifndef SERVER_HTTP_INTERNAL_H
 #define SERVER_HTTP_INTERNAL_H
 
@@ -10,24 +11,51 @@
 #include "core/buffer.h"
 #include "os/loop.h"
 #include "server/http.h"
+#include "server/http_request.h"
 #include "server/state.h"
 
 /* Bounds of the HTTP front, all in one place. */
-#define HTTP_ADDRESSES_MAX      16          /* of --bind */
-#define HTTP_THREADS_MAX        2           /* fewer on a machine of one core */
-#define HTTP_CONNECTION_BYTES   (16u << 10) /* request line, fields, reply head; per connection */
-#define HTTP_BODY_BYTES_MAX     (16u << 20) /* also bounded by --request-bytes-max */
-#define HTTP_DRAIN_BYTES_MAX    (1u << 20)  /* of a body nobody wants, to keep the connection */
-#define HTTP_MGET_KEYS_MAX      65536u
-#define HTTP_REPLY_BYTES_MAX    (64u << 20)  /* generated: /mget; also --output-bytes-max */
-#define HTTP_BUFFERED_BYTES_MAX (256u << 20) /* bodies and generated replies of all connections */
-#define HTTP_COPY_BYTES_MAX     (16u << 10)  /* larger values are sent from the store itself */
-#define HTTP_IDLE_SECONDS       60           /* where --idle-seconds-max says "never" */
-#define HTTP_RATE_BYTES_MIN     (16u << 10)  /* per second, below it a client is cut */
-#define HTTP_REJECTING_MAX      64 /* connections over the limit being told so, a thread */
-#define HTTP_CLOSE_SECONDS_MAX  5  /* that http_close() waits for replies under way */
+#define HTTP_ADDRESSES_MAX               16          /* of --bind */
+#define HTTP_THREADS_MAX                 2           /* fewer on a machine of one core */
+#define HTTP_CONNECTION_BYTES            (16u << 10) /* request line, fields, reply head; per connection */
+#define HTTP_MGET_BYTES_MAX              (16u << 20) /* of a body; also bounded by --request-limit, ... */
+#define HTTP_MSET_BYTES_MAX              (64u << 20) /* ... as is this: any reply of /mget can be put back */
+#define HTTP_DRAIN_BYTES_MAX             (1u << 20) /* of a body nobody wants, to keep the connection */
+#define HTTP_KEYS_MAX                    65536u     /* of /mget and /mset */
+#define HTTP_TAG_FIELDS_MAX              16 /* If-Match or If-None-Match fields of a request */
+#define HTTP_REPLY_BYTES_MAX             (64u << 20) /* generated: /mget; also --output-bytes-max */
+#define HTTP_BUFFERED_BYTES_MAX          (256u << 20) /* bodies and generated replies of all connections */
+#define HTTP_BUFFERED_WRITABLE_BYTES_MAX (2ull << 30) /* ... of a writable store: four values */
+#define HTTP_COPY_BYTES_MAX              (16u << 10) /* larger values are sent from the store itself */
+#define HTTP_IDLE_SECONDS                60          /* where --idle-seconds-max says "never" */
+#define HTTP_RATE_BYTES_MIN              (16u << 10) /* per second, below it a client is cut */
+#define HTTP_REJECTING_MAX               64 /* connections over the limit being told so, a thread */
+#define HTTP_CLOSE_SECONDS_MAX           5  /* that http_close() waits for replies under way */
 
-struct http_route;
+#define HTTP_IMMUTABLE_TEXT "the data set is immutable: it can only be read"
+#define HTTP_FULL_TEXT      "the memory limit is reached: nothing was written"
+
+enum http_method { HTTP_GET = 1 << 0, HTTP_POST = 1 << 1, HTTP_PUT = 1 << 2, HTTP_DELETE = 1 << 3 };
+
+enum http_route_flags {
+    HTTP_PREFIX = 1 << 0, /* the rest of the path is the key */
+    HTTP_KEYED = 1 << 1,  /* there is a key: with PREFIX there, else the parameter key */
+    HTTP_OPEN = 1 << 2,   /* no password needed */
+    HTTP_WRITES = 1 << 3, /* only with a writable store */
+};
+
+struct http_connection;
+typedef enum MHD_Result http_answer(struct http_connection *c, struct MHD_Connection *mhd);
+
+/* What there is, by path and methods. */
+struct http_route {
+    const char *path;
+    unsigned methods;        /* enum http_method; GET is HEAD too */
+    unsigned flags;          /* enum http_route_flags */
+    unsigned takes;          /* of writes: enum http_parameter_flags */
+    uint64_t body_bytes_max; /* 0: a body means nothing */
+    http_answer *answer;
+};
 
 enum http_stage {
     HTTP_IDLE,  /* between requests: nothing or a part of a request's head has come */
@@ -50,13 +78,15 @@ struct http_connection {
     struct buffer target;  /* copy of the raw request target; keeps its memory */
     const char *target_at; /* where MHD had it */
     size_t target_size;
-    const struct http_route *route; /* NULL: none fits */
-    bool is_head;                   /* method HEAD */
-    struct tarn_bytes key;          /* of /kv, decoded in place in target; data NULL: none */
+    const struct http_route *route;    /* NULL: none fits */
+    char allow[32];                    /* the methods that the path has, for 405 */
+    bool is_head;                      /* method HEAD */
+    struct tarn_bytes key;             /* decoded in place in target; data NULL: none */
+    struct http_parameters parameters; /* of a write */
     struct buffer body;
-    uint64_t body_dropped; /* bytes not kept */
-    uint64_t buffered;     /* this request's share of http->buffered_bytes */
-    unsigned status;       /* an error decided on, 0: none yet */
+    uint64_t body_announced, body_dropped; /* bytes: Content-Length; not kept */
+    uint64_t buffered;                     /* this request's share of http->buffered_bytes */
+    unsigned status;                       /* an error decided on, 0: none yet */
     const char *error_text;
 };
 
@@ -117,13 +147,85 @@ static inline void http_count(_Atomic uint64_t *counter, uint64_t n)
  * lowest rate allowed. */
 void http_connection_extend(struct http_connection *connection, uint64_t bytes);
 
-/* http_answer.c: MHD's callbacks for requests, on the thread that owns the connection. */
+/* --- http_head.c --- */
+
+/* What the fields of a request say that decides how it is taken. */
+struct http_head {
+    const char *method, *version;
+    struct tarn_bytes host, authorization, content_length, transfer_encoding, origin;
+    unsigned hosts, content_lengths, transfer_encodings, origins;
+    bool expects, has_content_range, bad_name;
+    bool torn;            /* the fields do not follow one another */
+    const char *field_at; /* where the next field must begin */
+};
+void http_head_scan(struct http_connection *c, struct MHD_Connection *mhd, const char *method,
+                    const char *version, struct http_head *ret_head);
+/* Why this request's framing must not be trusted, NULL if it may. *ret_status: 400 or 501. */
+const char *http_head_doubt(const struct http_head *h, unsigned *ret_status);
+
+/* If-Match and If-None-Match; each may stand in several fields, which are one list. */
+struct http_tags {
+    struct tarn_bytes fields[HTTP_TAG_FIELDS_MAX];
+    unsigned count; /* 0: not given */
+};
+struct http_conditions {
+    struct http_tags match, none_match;
+};
+/* False: more fields than HTTP_TAG_FIELDS_MAX. */
+bool http_conditions_get(struct MHD_Connection *mhd, struct http_conditions *ret_conditions);
+
+/* Does the list have the tag (or is it "*")? weak: as http_tag_listed(). */
+static inline bool http_tags_have(const struct http_tags *tags, struct tarn_bytes tag, bool weak)
+{
+    bool have = false;
+
+    for (unsigned i = 0; i < tags->count; i++)
+        have = have || http_tag_listed(tags->fields[i], tag, weak);
+    return have;
+}
+
+/* --- http_reply.c: each returns what MHD's callback is to return --- */
+
+/* bytes: of the body, for the time it may take. response: NULL (no memory) is allowed; released. */
+enum MHD_Result http_send(struct http_connection *c, struct MHD_Connection *mhd, unsigned status,
+                          struct MHD_Response *response, uint64_t bytes);
+enum MHD_Result http_answer_text(struct http_connection *c, struct MHD_Connection *mhd,
+                                 unsigned status, struct tarn_bytes text, const char *type);
+/* {"error": text} */
+enum MHD_Result http_answer_error(struct http_connection *c, struct MHD_Connection *mhd,
+                                  unsigned status, const char *text);
+/* What a call of the store came to. */
+enum MHD_Result http_answer_failure(struct http_connection *c, struct MHD_Connection *mhd,
+                                    int status);
+/* Why a JSON body was not understood. */
+enum MHD_Result http_answer_bad_body(struct http_connection *c, struct MHD_Connection *mhd,
+                                     const struct tarn_error *error);
+/* A generated text, whose memory is taken over. */
+enum MHD_Result http_answer_buffer(struct http_connection *c, struct MHD_Connection *mhd,
+                                   struct buffer *text, const char *type);
+
+#define HTTP_TAG_BYTES 19
+/* The entity tag of a value, quotes included: it depends on the value alone. */
+void http_tag_make(struct tarn_bytes value, char ret_tag[HTTP_TAG_BYTES]);
+
+/* Count `bytes` more for this request; false if all requests together would be over the bound, or
+ * the server over its cap. A store that evicts is given time to: a quiescent state. */
+bool http_buffers_take(struct http_connection *c, uint64_t bytes);
+void http_connection_release(struct http_connection *c); /* the request's buffers */
+
+/* --- http_read.c and http_write.c: the routes' answers --- */
+
+http_answer http_answer_value, http_answer_mget, http_answer_healthz, http_answer_stats,
+    http_answer_metrics;
+http_answer http_answer_put, http_answer_delete, http_answer_incr, http_answer_mset;
+
+/* --- http_answer.c: MHD's callbacks for requests, on the thread that owns the connection --- */
+
 void *http_target_seen(void *thread, const char *target, struct MHD_Connection *mhd);
 enum MHD_Result http_request_handle(void *thread, struct MHD_Connection *mhd, const char *target,
                                     const char *method, const char *version, const char *data,
                                     size_t *data_size, void **context);
 void http_request_done(void *thread, struct MHD_Connection *mhd, void **context,
                        enum MHD_RequestTerminationCode code);
-void http_connection_release(struct http_connection *connection); /* the request's buffers */
 
 #endif

@@ -1,8 +1,4 @@
-/* POST /mget: a JSON list of keys in, a JSON object of values out. Pure but for the store.
- *
- * A hand-written parser of exactly this shape instead of a JSON library: it works in place on the
- * body and needs 16 bytes a key, where a tree of nodes takes some 80 bytes for each `"",` of a
- * hostile body. */
+/* POST /mget: a JSON list of keys in, a JSON object of values out. Pure but for the store. */
 #ifndef SERVER_HTTP_MGET_H
 #define SERVER_HTTP_MGET_H
 
@@ -17,7 +13,7 @@ TARN_MUST int http_mget_parse(unsigned char *body, size_t size, size_t keys_max,
                               struct tarn_bytes **ret_keys, size_t *ret_count,
                               struct tarn_error *error);
 
-/* Look all keys up at once (one version of the data) and append {"key":value,...}. A key given
+/* Look all keys up at once (at one moment) and append {"key":value,...}. A key given
  * more than once appears once, where it came first. seed: random, so that nobody can send keys
  * that collide. A value is a string if it is UTF-8, else
  * {"base64":"..."}; null if there is no such key. Appends stop at out's bound (out->failed).

@@ -130,33 +130,60 @@ enum http_range_outcome http_range_parse(struct tarn_bytes field, uint64_t size,
     return HTTP_RANGE_PART;
 }
 
+/* The tag at *at in a list (quotes included), *at moved behind it; data NULL at the end or, then
+ * *ret_malformed, where the list stops being one. */
+static struct tarn_bytes next_tag(struct tarn_bytes field, size_t *at, bool *ret_weak,
+                                  bool *ret_malformed)
+{
+    static const struct tarn_bytes none = {NULL, 0};
+    const char *p = field.data;
+
+    *ret_malformed = false;
+    while (*at < field.size && (p[*at] == ' ' || p[*at] == '\t' || p[*at] == ','))
+        ++*at;
+    if (*at >= field.size)
+        return none;
+    *ret_weak = field.size - *at >= 2 && p[*at] == 'W' && p[*at + 1] == '/';
+    if (*ret_weak)
+        *at += 2;
+    *ret_malformed = true;
+    if (*at >= field.size || p[*at] != '"')
+        return none;
+    const char *close = memchr(p + *at + 1, '"', field.size - *at - 1);
+    if (close == NULL)
+        return none;
+    *ret_malformed = false;
+    struct tarn_bytes tag = {p + *at, (size_t)(close - (p + *at)) + 1};
+    *at += tag.size;
+    return tag;
+}
+
 bool http_tag_listed(struct tarn_bytes field, struct tarn_bytes tag, bool weak)
 {
-    field = http_trim(field);
-    const char *p = field.data;
     size_t at = 0;
+    bool is_weak, malformed;
+    struct tarn_bytes one;
 
+    field = http_trim(field);
     if (bytes_equal_nocase(field, "*"))
         return true;
-    while (at < field.size) {
-        if (p[at] == ' ' || p[at] == '\t' || p[at] == ',') {
-            at++;
-            continue;
-        }
-        bool is_weak = field.size - at >= 2 && p[at] == 'W' && p[at + 1] == '/';
-        if (is_weak)
-            at += 2;
-        if (at >= field.size || p[at] != '"')
-            return false; /* malformed: what follows cannot be told apart */
-        const char *close = memchr(p + at + 1, '"', field.size - at - 1);
-        if (close == NULL)
-            return false;
-        struct tarn_bytes one = {p + at, (size_t)(close - (p + at)) + 1};
+    while ((one = next_tag(field, &at, &is_weak, &malformed)).data != NULL)
         if ((weak || !is_weak) && bytes_equal(one, tag))
             return true;
-        at += one.size;
-    }
-    return false;
+    return false; /* of a malformed list, what follows cannot be told apart */
+}
+
+bool http_tags_valid(struct tarn_bytes field)
+{
+    size_t at = 0, count = 0;
+    bool is_weak, malformed;
+
+    field = http_trim(field);
+    if (bytes_equal_nocase(field, "*"))
+        return true;
+    while (next_tag(field, &at, &is_weak, &malformed).data != NULL)
+        count++;
+    return count > 0 && !malformed;
 }
 
 /* --- Host --- */
@@ -228,6 +255,22 @@ bool http_host_is_loopback(struct tarn_bytes host)
     name[host.size] = 0;
     struct in_addr v4;
     return inet_pton(AF_INET, name, &v4) == 1 && is_loopback_v4(&v4);
+}
+
+bool http_origin_is(struct tarn_bytes origin, struct tarn_bytes host)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+
+    origin = http_trim(origin);
+    host = http_trim(host);
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t size = strlen(schemes[i]);
+        if (origin.size == size + host.size && host.size > 0 &&
+            strncasecmp(origin.data, schemes[i], size) == 0 &&
+            strncasecmp((const char *)origin.data + size, host.data, host.size) == 0)
+            return true;
+    }
+    return false;
 }
 
 /* --- credentials --- */
@@ -313,4 +356,80 @@ enum http_parameter_outcome http_query_find(struct tarn_bytes query, const char 
         at += size + 1;
     }
     return outcome;
+}
+
+/* --- the parameters of writes --- */
+
+#define TTL_MS_MAX          (INT64_MAX / 2) /* added to a time it is one still */
+#define PARAMETER_BYTES_MAX 96              /* longer ones are no numbers */
+
+bool http_ttl_parse(struct tarn_bytes text, int64_t *ret_ms)
+{
+    uint64_t ns;
+
+    if (!number_parse_duration(text, &ns) || ns == 0)
+        return false;
+    *ret_ms = (int64_t)(ns / 1000000 + (ns % 1000000 != 0));
+    return true;
+}
+
+static bool parse_ttl_ms(struct tarn_bytes text, int64_t *ret_ms)
+{
+    return number_parse_int(text, ret_ms) && *ret_ms > 0 && *ret_ms <= TTL_MS_MAX;
+}
+
+static const char *read_parameter(struct tarn_bytes name, struct tarn_bytes value, unsigned takes,
+                                  unsigned *seen, struct http_parameters *p)
+{
+    unsigned char decoded[PARAMETER_BYTES_MAX];
+    struct tarn_bytes text = {decoded, 0};
+    bool is_key = bytes_equal(name, bytes_of("key")), is_ttl = bytes_equal(name, bytes_of("ttl"));
+    bool is_ttl_ms = bytes_equal(name, bytes_of("ttl_ms")),
+         is_by = bytes_equal(name, bytes_of("by"));
+    unsigned flag = is_key                ? HTTP_TAKES_KEY
+                    : is_ttl || is_ttl_ms ? HTTP_TAKES_TTL
+                    : is_by               ? HTTP_TAKES_BY
+                                          : 0;
+
+    if ((flag & takes) == 0)
+        return takes & HTTP_TAKES_TTL  ? "unknown parameter: there are ttl and ttl_ms"
+               : takes & HTTP_TAKES_BY ? "unknown parameter: there is by"
+                                       : "unknown parameter";
+    if (flag != HTTP_TAKES_KEY && (*seen & flag))
+        return flag == HTTP_TAKES_TTL ? "ttl or ttl_ms is given twice" : "by is given twice";
+    *seen |= flag;
+    if (is_key)
+        return NULL;
+    bool ok = value.size <= sizeof decoded && http_query_decode(value, decoded, &text.size);
+    if (is_ttl)
+        return ok && http_ttl_parse(text, &p->ttl_ms)
+                   ? NULL
+                   : "ttl must be a time over 0: seconds (1.5), or with a unit (500ms, 10m, 2h)";
+    if (is_ttl_ms)
+        return ok && parse_ttl_ms(text, &p->ttl_ms)
+                   ? NULL
+                   : "ttl_ms must be a whole number of milliseconds over 0";
+    return ok && number_parse_int(text, &p->by) ? NULL : "by is not an integer or out of range";
+}
+
+const char *http_parameters_parse(struct tarn_bytes query, unsigned takes,
+                                  struct http_parameters *ret_parameters)
+{
+    const char *p = query.data, *problem = NULL;
+    unsigned seen = 0;
+
+    *ret_parameters = (struct http_parameters){.by = 1};
+    for (size_t at = 0; at < query.size && problem == NULL;) {
+        const char *amper = memchr(p + at, '&', query.size - at);
+        size_t size = amper != NULL ? (size_t)(amper - (p + at)) : query.size - at;
+        const char *equal = size > 0 ? memchr(p + at, '=', size) : NULL;
+        size_t name_size = equal != NULL ? (size_t)(equal - (p + at)) : size;
+        struct tarn_bytes name = {p + at, name_size};
+        struct tarn_bytes value = {p + at + name_size + (equal != NULL),
+                                   size - name_size - (equal != NULL)};
+        if (size > 0)
+            problem = read_parameter(name, value, takes, &seen, ret_parameters);
+        at += size + 1;
+    }
+    return problem;
 }

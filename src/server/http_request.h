@@ -25,6 +25,9 @@ enum http_range_outcome http_range_parse(struct tarn_bytes field, uint64_t size,
  * compare as If-None-Match does (W/"x" matches "x"); else as If-Match and If-Range do. */
 bool http_tag_listed(struct tarn_bytes field, struct tarn_bytes tag, bool weak);
 
+/* Is the field such a list, or "*"? */
+bool http_tags_valid(struct tarn_bytes field);
+
 /* Is this Host field ("localhost", "127.0.0.1:8379", "[::1]:8379") the loopback interface's? */
 bool http_host_is_loopback(struct tarn_bytes host);
 
@@ -52,6 +55,29 @@ enum http_parameter_outcome { HTTP_PARAMETER_MISSING, HTTP_PARAMETER_FOUND, HTTP
 /* The raw value of `name` in a query (a=1&b=2); "name" without '=' counts as missing. */
 enum http_parameter_outcome http_query_find(struct tarn_bytes query, const char *name,
                                             struct tarn_bytes *ret_value);
+
+/* How long a key is to live: seconds ("1.5"), or with a unit ("90s", "500ms", "10m", "2h"). In ms,
+ * rounded up, over 0. False if it is no such time. */
+bool http_ttl_parse(struct tarn_bytes text, int64_t *ret_ms);
+
+/* What a write's query says beside the key. */
+struct http_parameters {
+    int64_t ttl_ms; /* how long the key is to live; 0: for ever */
+    int64_t by;     /* 1 if not given */
+};
+enum http_parameter_flags {
+    HTTP_TAKES_KEY = 1 << 0, /* key, which is left alone here */
+    HTTP_TAKES_TTL = 1 << 1, /* ttl and ttl_ms */
+    HTTP_TAKES_BY = 1 << 2,  /* by */
+};
+
+/* Read the parameters that `takes` allows. NULL, or what is wrong: one that is not known (a write
+ * that leaves one out of account does what nobody asked for), is given twice or is malformed. */
+const char *http_parameters_parse(struct tarn_bytes query, unsigned takes,
+                                  struct http_parameters *ret_parameters);
+
+/* Is this Origin field ("http://localhost:8379") that of a page from this host? */
+bool http_origin_is(struct tarn_bytes origin, struct tarn_bytes host);
 
 /* As http_percent_decode, and '+' becomes a space. */
 bool http_query_decode(struct tarn_bytes text, unsigned char *out, size_t *ret_size);

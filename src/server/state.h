@@ -77,6 +77,10 @@ bool server_memory_allows(struct server *server, uint64_t extra);
 /* ... or could they, if a writable store with an eviction policy freed all it holds? */
 bool server_memory_could(struct server *server, uint64_t extra);
 
+/* server_memory_allows(), and a store that evicts is given time to free memory: a quiescent state
+ * of the session. */
+bool server_memory_wait(struct server *server, struct tarn_session *session, uint64_t extra);
+
 /* reload.c: wait for a reload under way, at the end of the server. */
 void server_reload_join(struct server *server);
 

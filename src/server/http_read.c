@@ -1,0 +1,209 @@
+/* The HTTP front: requests that read.
+ *
+ * Invariant: a value sent without copying is pinned in the same version it was found in.
+ * Failure modes: out of memory or over a bound is a 503 or 413. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/http_internal.h"
+#include "server/http_mget.h"
+#include "server/http_request.h"
+#include "server/metrics.h"
+
+/* --- values --- */
+
+static struct tarn_bytes field(struct MHD_Connection *mhd, const char *name)
+{
+    const char *value = NULL;
+    size_t size = 0;
+
+    if (MHD_lookup_connection_value_n(mhd, MHD_HEADER_KIND, name, strlen(name), &value, &size) !=
+        MHD_YES)
+        return (struct tarn_bytes){NULL, 0};
+    return (struct tarn_bytes){value != NULL ? value : "", size};
+}
+
+/* Find a value; one too large to copy is pinned (*ret_pin, else NULL). Both look at the version the
+ * session sees until its next quiescent state. */
+static int find_record(struct http_thread *t, struct tarn_bytes key, struct tarn_record *ret_record,
+                       struct tarn_pin **ret_pin)
+{
+    int status = tarn_get_record(t->session, key, ret_record);
+
+    *ret_pin = NULL;
+    if (status == TARN_OK && ret_record->value.size > HTTP_COPY_BYTES_MAX)
+        *ret_pin = tarn_pin(t->session, ret_record->value);
+    return status;
+}
+
+static void release_pin(void *pin)
+{
+    tarn_unpin(pin);
+}
+
+static struct MHD_Response *response_of_value(struct tarn_bytes part, struct tarn_pin *pin)
+{
+    void *data = (void *)(uintptr_t)part.data; /* MHD only reads */
+    struct MHD_Response *response;
+
+    if (pin == NULL)
+        return MHD_create_response_from_buffer(part.size, data, MHD_RESPMEM_MUST_COPY);
+    response =
+        MHD_create_response_from_buffer_with_free_callback_cls(part.size, data, release_pin, pin);
+    if (response == NULL)
+        tarn_unpin(pin);
+    return response;
+}
+
+/* What of a value is to be sent, after the conditions and the range asked for (RFC 9110 sections
+ * 13.2.2 and 14.2). Returns the status. */
+static unsigned select_part(struct http_connection *c, struct MHD_Connection *mhd,
+                            struct tarn_bytes tag, uint64_t size, uint64_t *first, uint64_t *last)
+{
+    struct tarn_bytes range = field(mhd, "Range");
+    struct tarn_bytes if_range = field(mhd, "If-Range");
+    struct http_conditions conditions;
+
+    if (!http_conditions_get(mhd, &conditions))
+        return MHD_HTTP_BAD_REQUEST;
+    if (conditions.match.count > 0 && !http_tags_have(&conditions.match, tag, false))
+        return MHD_HTTP_PRECONDITION_FAILED;
+    if (http_tags_have(&conditions.none_match, tag, true))
+        return MHD_HTTP_NOT_MODIFIED;
+    if (range.data == NULL || c->is_head)
+        return MHD_HTTP_OK;
+    if (if_range.data != NULL && !bytes_equal(http_trim(if_range), tag))
+        return MHD_HTTP_OK;
+    switch (http_range_parse(range, size, first, last)) {
+    case HTTP_RANGE_PART:
+        return MHD_HTTP_PARTIAL_CONTENT;
+    case HTTP_RANGE_UNSATISFIABLE:
+        return MHD_HTTP_RANGE_NOT_SATISFIABLE;
+    case HTTP_RANGE_NONE:
+        break;
+    }
+    return MHD_HTTP_OK;
+}
+
+/* How long the key still lives, if not for ever. */
+static void add_ttl(struct http_connection *c, struct MHD_Response *response, int64_t expire_ms)
+{
+    char text[24];
+    if (expire_ms == 0)
+        return;
+    int64_t left_ms = expire_ms - tarn_now_ms(server_store(c->thread->http->server));
+    snprintf(text, sizeof text, "%" PRId64, left_ms > 0 ? left_ms : 1); /* it was there just now */
+    MHD_add_response_header(response, "Tarn-Ttl-Ms", text);
+}
+
+static enum MHD_Result answer_record(struct http_connection *c, struct MHD_Connection *mhd,
+                                     const struct tarn_record *record, struct tarn_pin *pin)
+{
+    char tag[HTTP_TAG_BYTES], range[80];
+    struct tarn_bytes value = record->value;
+    uint64_t first = 0, last = value.size - 1;
+
+    http_tag_make(value, tag);
+    unsigned status = select_part(c, mhd, bytes_of(tag), value.size, &first, &last);
+    snprintf(range, sizeof range, "bytes %" PRIu64 "-%" PRIu64 "/%zu", first, last, value.size);
+    if (status == MHD_HTTP_PARTIAL_CONTENT) {
+        value = (struct tarn_bytes){(const char *)value.data + first, last - first + 1};
+    } else if (status == MHD_HTTP_RANGE_NOT_SATISFIABLE) {
+        snprintf(range, sizeof range, "bytes */%zu", value.size);
+        value = bytes_of("{\"error\":\"range is outside the value\"}\n");
+    } else if (status == MHD_HTTP_PRECONDITION_FAILED) {
+        value = bytes_of("{\"error\":\"the value has another entity tag\"}\n");
+    } else if (status == MHD_HTTP_NOT_MODIFIED) {
+        value = (struct tarn_bytes){"", 0};
+    } else if (status == MHD_HTTP_BAD_REQUEST) {
+        value = bytes_of("{\"error\":\"too many conditions\"}\n");
+    }
+    struct MHD_Response *response = response_of_value(value, pin);
+    if (response == NULL)
+        return MHD_NO;
+    bool is_error = status >= MHD_HTTP_BAD_REQUEST;
+    if (status != MHD_HTTP_NOT_MODIFIED)
+        MHD_add_response_header(response, "Content-Type",
+                                is_error ? "application/json" : "application/octet-stream");
+    MHD_add_response_header(response, "ETag", tag);
+    MHD_add_response_header(response, "Accept-Ranges", "bytes");
+    MHD_add_response_header(response, "Cache-Control", "no-cache");
+    add_ttl(c, response, record->expire_ms);
+    if (status == MHD_HTTP_PARTIAL_CONTENT || status == MHD_HTTP_RANGE_NOT_SATISFIABLE)
+        MHD_add_response_header(response, "Content-Range", range);
+    return http_send(c, mhd, status, response, value.size);
+}
+
+enum MHD_Result http_answer_value(struct http_connection *c, struct MHD_Connection *mhd)
+{
+    struct tarn_record record;
+    struct tarn_pin *pin;
+    int status = find_record(c->thread, c->key, &record, &pin);
+
+    http_count(status == TARN_OK ? &c->thread->counters.hits : &c->thread->counters.misses, 1);
+    return status == TARN_OK ? answer_record(c, mhd, &record, pin)
+                             : http_answer_failure(c, mhd, status);
+}
+
+/* --- other routes --- */
+
+static uint64_t reply_bytes_max(struct http_connection *c)
+{
+    struct server *server = c->thread->http->server;
+
+    server_config_lock(server);
+    uint64_t limit = server_config(server)->output_bytes_max;
+    server_config_unlock(server);
+    return limit == 0 || limit > HTTP_REPLY_BYTES_MAX ? HTTP_REPLY_BYTES_MAX : limit;
+}
+
+enum MHD_Result http_answer_mget(struct http_connection *c, struct MHD_Connection *mhd)
+{
+    struct http_thread *t = c->thread;
+    struct tarn_bytes *keys = NULL;
+    struct tarn_error error;
+    struct buffer out;
+    size_t count;
+    uint64_t hits = 0, misses = 0;
+
+    if (http_mget_parse(c->body.data, c->body.size, HTTP_KEYS_MAX, &keys, &count, &error) !=
+        TARN_OK)
+        return http_answer_bad_body(c, mhd, &error);
+    buffer_init(&out, reply_bytes_max(c));
+    int status = http_mget_answer(t->session, keys, count, t->http->seed, &out, &hits, &misses);
+    free(keys);
+    http_count(&t->counters.hits, hits);
+    http_count(&t->counters.misses, misses);
+    if (status == TARN_OK && http_buffers_take(c, out.capacity))
+        return http_answer_buffer(c, mhd, &out, "application/json");
+    buffer_done(&out);
+    if (status == TARN_TOOBIG)
+        return http_answer_error(c, mhd, MHD_HTTP_CONTENT_TOO_LARGE,
+                                 "the values are too large for one reply: ask for fewer keys");
+    return http_answer_error(c, mhd, MHD_HTTP_SERVICE_UNAVAILABLE,
+                             "too much memory is taken by other requests");
+}
+
+enum MHD_Result http_answer_healthz(struct http_connection *c, struct MHD_Connection *mhd)
+{
+    return http_answer_text(c, mhd, MHD_HTTP_OK, bytes_of("ok\n"), "text/plain; charset=utf-8");
+}
+
+enum MHD_Result http_answer_stats(struct http_connection *c, struct MHD_Connection *mhd)
+{
+    struct buffer out;
+
+    buffer_init(&out, HTTP_REPLY_BYTES_MAX);
+    metrics_json(c->thread->http->server, &out);
+    return http_answer_buffer(c, mhd, &out, "application/json");
+}
+
+enum MHD_Result http_answer_metrics(struct http_connection *c, struct MHD_Connection *mhd)
+{
+    struct buffer out;
+
+    buffer_init(&out, HTTP_REPLY_BYTES_MAX);
+    metrics_prometheus(c->thread->http->server, &out);
+    return http_answer_buffer(c, mhd, &out, "text/plain; version=0.0.4; charset=utf-8");
+}
