@@ -8,12 +8,14 @@
  *
  * Time: MHD cuts connections on which nothing moves. Against clients that send or read a byte now
  * and then, each stage of a request has a deadline of ours; a connection past it is shut down,
- * which MHD notices as its end. We look only when the earliest deadline has come.
+ * which MHD notices as its end. We look only when the earliest deadline has come, and while bodies
+ * are being received, each second.
  *
  * Invariants
  * 1. A connection, its request and its replies live on one thread. Between threads: atomics only.
  * 2. The session is online exactly while MHD or a callback of ours runs.
- * 3. http_thread.deadline_next_ns is not later than any connection's deadline.
+ * 3. http_thread.deadline_next_ns is not later than any connection's deadline, nor than a second
+ *    from now if one sends a body.
  * 4. MHD is never given a connection beyond its own limit (0.9.75 would lock up).
  * Failure modes: no descriptor for a new connection: accepting pauses for a moment; no memory:
  * that connection is closed. */
@@ -53,14 +55,30 @@ static uint64_t idle_seconds(struct http *http)
     return seconds < 86400 ? seconds : 86400;
 }
 
+/* Sweep when this connection's deadline has come; while it sends a body, each second. */
+static void look_by(struct http_thread *t, const struct http_connection *c, uint64_t deadline_ns)
+{
+    if (c->stage == HTTP_BODY && t->now_ns + SECOND_NS < deadline_ns)
+        deadline_ns = t->now_ns + SECOND_NS;
+    if (deadline_ns < t->deadline_next_ns)
+        t->deadline_next_ns = deadline_ns;
+}
+
+/* Has the client gone in the middle of a body? MHD does not notice an end that comes together with
+ * data: it is told of both at once, and looks no further when it has taken the data. */
+static bool has_gone(const struct http_connection *c)
+{
+    char byte;
+    return c->stage == HTTP_BODY && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 void http_connection_extend(struct http_connection *connection, uint64_t bytes)
 {
     struct http_thread *t = connection->thread;
 
     connection->deadline_ns =
         t->now_ns + idle_seconds(t->http) * SECOND_NS + bytes / HTTP_RATE_BYTES_MIN * SECOND_NS;
-    if (connection->deadline_ns < t->deadline_next_ns)
-        t->deadline_next_ns = connection->deadline_ns;
+    look_by(t, connection, connection->deadline_ns);
 }
 
 /* Let MHD see the end of the connection. */
@@ -70,7 +88,7 @@ static void cut(struct http_connection *connection)
     shutdown(connection->fd, SHUT_RDWR);
 }
 
-/* Cut what is past its deadline; when closing, also what is between two requests. */
+/* Cut what is past its deadline or gone; when closing, also what is between two requests. */
 static void sweep(struct http_thread *t)
 {
     bool closing = atomic_load(&t->http->closing);
@@ -79,10 +97,10 @@ static void sweep(struct http_thread *t)
     for (struct http_connection *c = t->connections; c != NULL; c = c->next) {
         if (c->cut)
             continue;
-        if (c->deadline_ns <= t->now_ns || (closing && c->stage == HTTP_IDLE))
+        if (c->deadline_ns <= t->now_ns || (closing && c->stage == HTTP_IDLE) || has_gone(c))
             cut(c);
-        else if (c->deadline_ns < t->deadline_next_ns)
-            t->deadline_next_ns = c->deadline_ns;
+        else
+            look_by(t, c, c->deadline_ns);
     }
 }
 
