@@ -1,16 +1,18 @@
-/* The pure parts of the HTTP front under arbitrary bytes: the body of POST /mget, percent-encoding,
- * Range, entity tags, Host and Authorization.
+/* The pure parts of the HTTP front under arbitrary bytes: the bodies of POST /mget and /mset,
+ * percent-encoding, Range, entity tags, Host, Origin, Authorization and the parameters of writes.
  *
  * The first byte chooses the part, the rest is its input, copied to its exact size so that a read
- * past its end is seen. What must hold: keys of a parsed body lie within it and are UTF-8; a body
- * that parses still does with white space around it; decoded text is no longer than its source; a
- * range lies within the value; a tag is found in a list that it was put into. */
+ * past its end is seen. What must hold: keys and values of a parsed body lie within it, and keys
+ * that are strings are UTF-8; a body that parses still does with white space around it; decoded
+ * text is no longer than its source; a range lies within the value; a tag is found in a list that
+ * it was put into, and only in a list; a time to live is over 0. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/assert.h"
 #include "server/escape.h"
 #include "server/http_mget.h"
+#include "server/http_mset.h"
 #include "server/http_request.h"
 
 #define KEYS_MAX 1000
@@ -53,12 +55,53 @@ static void check_mget(const unsigned char *data, size_t size)
     free(padded);
 }
 
+static void check_within(struct tarn_bytes bytes, const unsigned char *body, size_t size)
+{
+    const unsigned char *p = bytes.data;
+    ASSERT(p >= body && p <= body + size && bytes.size <= (size_t)(body + size - p));
+}
+
+static void check_mset(const unsigned char *data, size_t size)
+{
+    unsigned char *body = malloc(size + 1);
+    ASSERT(body != NULL);
+    memcpy(body, data, size);
+    struct tarn_record *records = NULL;
+    struct tarn_error error = {.offset = 0};
+    size_t count;
+    int status = http_mset_parse(body, size, KEYS_MAX, &records, &count, &error);
+    if (status != TARN_OK) {
+        ASSERT(error.text[0] != 0 && records == NULL);
+        ASSERT(status == TARN_INVALID ? error.offset <= size : status == TARN_TOOBIG);
+    } else {
+        ASSERT(count <= KEYS_MAX);
+        for (size_t i = 0; i < count; i++) {
+            check_within(records[i].key, body, size);
+            check_within(records[i].value, body, size);
+            ASSERT(records[i].expire_ms >= 0);
+        }
+        free(records);
+    }
+    free(body);
+}
+
+static void check_parameters(struct tarn_bytes text)
+{
+    for (unsigned takes = 0; takes < 8; takes++) {
+        struct http_parameters p;
+        if (http_parameters_parse(text, takes, &p) == NULL)
+            ASSERT(p.ttl_ms >= 0 && p.ttl_ms <= INT64_MAX / 2 &&
+                   ((takes & HTTP_TAKES_TTL) || p.ttl_ms == 0) &&
+                   ((takes & HTTP_TAKES_BY) || p.by == 1));
+    }
+}
+
 static void check_request(unsigned char part, struct tarn_bytes text)
 {
     static const struct tarn_bytes tag = {"\"0123456789abcdef\"", 18};
     uint64_t first, last;
     size_t size;
-    switch (part % 5) {
+    switch (part % 7) {
     case 0: {
         unsigned char *out = malloc(text.size + 1);
         ASSERT(out != NULL);
@@ -75,6 +118,14 @@ static void check_request(unsigned char part, struct tarn_bytes text)
     case 2:
         if (http_tag_listed(text, tag, false))
             ASSERT(http_tag_listed(text, tag, true)); /* the strong comparison is stricter */
+        (void)http_tags_valid(text);
+        break;
+    case 4:
+        check_parameters(text);
+        break;
+    case 5:
+        if (http_origin_is(text, (struct tarn_bytes){"localhost", 9}))
+            ASSERT(text.size >= 16);
         break;
     case 3:
         (void)http_host_is_loopback(text); /* only that it reads nothing outside */
@@ -92,7 +143,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     if (size == 0)
         return 0;
     if (data[0] < 128) {
-        check_mget(data + 1, size - 1);
+        (data[0] < 64 ? check_mget : check_mset)(data + 1, size - 1);
         return 0;
     }
     unsigned char *text = malloc(size); /* size - 1 bytes are used; never NULL for "" */

@@ -1,8 +1,8 @@
 """Goal: what `make install` leaves is usable by others: program, manual page, header, libraries and
 pkg-config file; and the checks of the build itself work.
 
-Method: install into a temporary DESTDIR, build examples/get.c against that with pkg-config, shared
-and static, with gcc and with clang's linker driver, and run it; look at the symbols.
+Method: install into a temporary DESTDIR, build examples/ against that with pkg-config, shared and
+static, with gcc and with clang's linker driver, and as C++, and run them; look at the symbols.
 """
 import json
 import os
@@ -114,6 +114,38 @@ def test_example_with_the_static_library(installed, tmp_path, plain_data, compil
     assert done.status == 0, done
     assert "libtarn" not in run(["ldd", binary]).out
     check_example(binary, plain_data)
+
+
+STORE_PRINTS = """second session:1: refused
+session:1 expires: in a minute
+3 of 5 found
+visits = 2000
+account:a = 70
+account:b = 30
+session:1 = (none)
+session:2 = (none)
+"""
+
+
+@pytest.mark.parametrize("compiler, flags", [
+    ("gcc", ["-std=gnu11"]), ("clang", ["-std=gnu17"]), ("g++", ["-xc++", "-std=c++11"]),
+    ("clang++", ["-xc++", "-std=c++20"])])
+@pytest.mark.parametrize("linked", ["shared", "static"])
+def test_example_of_a_writable_store(installed, tmp_path, compiler, flags, linked):
+    if not shutil.which(compiler):
+        pytest.skip(compiler + " is not installed")
+    binary = tmp_path / "store"
+    libraries = tmp_path / "lib"
+    libraries.mkdir()
+    shutil.copy(installed / "opt" / "tarn" / "lib" / "libtarn.a", libraries)
+    wanted = pkg_config(installed, "--cflags", "--libs", *(["--static"] if linked == "static" else []))
+    if linked == "static":
+        wanted = ["-L%s" % libraries] + [f for f in wanted if not f.startswith("-L%s" % installed)]
+    done = run([compiler, "-Wall", "-Wextra", "-Werror", "-pthread", "-o", binary] + flags
+               + [ROOT + "/examples/store.c", "-xnone"] + wanted)
+    assert done.status == 0, done
+    done = run([binary], env={"LD_LIBRARY_PATH": "%s/opt/tarn/lib" % installed})
+    assert (done.status, done.out, done.err) == (0, STORE_PRINTS, "")
 
 
 def defined_symbols(*args):

@@ -377,6 +377,115 @@ static void test_trim(void **state)
     check_bytes(http_trim((struct tarn_bytes){NULL, 0}), NULL);
 }
 
+/* Trips on: a condition that is no list of tags taken for one that does not match. */
+static void test_tags_valid(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "*", " * ", "\"\"", "\"a\"", "W/\"a\"", "\"a\" , W/\"b\"", ",\"a\",,", "\"a,b\""};
+    static const char *const bad[] = {"",        " ",       ",",          "a",       "\"a",
+                                      "W/",      "W/a",     "w/\"a\"",    "*,\"a\"", "\"a\",*",
+                                      "\"a\" b", "\"a\" W", "\"a\", \"b", "'a'"};
+    for (size_t i = 0; i < COUNT(good); i++)
+        if (!http_tags_valid(text(good[i])))
+            fail_msg("%s", good[i]);
+    for (size_t i = 0; i < COUNT(bad); i++)
+        if (http_tags_valid(text(bad[i])))
+            fail_msg("%s", bad[i]);
+}
+
+/* Trips on: an origin that only begins or ends like ours. */
+static void test_origin(void **state)
+{
+    (void)state;
+    static const struct tarn_bytes host = {" localhost:8379", 15};
+    static const char *const ours[] = {"http://localhost:8379", "https://LocalHost:8379 "};
+    static const char *const others[] = {"",
+                                         "null",
+                                         "localhost:8379",
+                                         "http://",
+                                         "http://localhost",
+                                         "http://localhost:83790",
+                                         "http://localhost:837",
+                                         "http://evil.example/localhost:8379",
+                                         "ftp://localhost:8379",
+                                         "http://localhost:8379/"};
+    for (size_t i = 0; i < COUNT(ours); i++)
+        assert_true(http_origin_is(text(ours[i]), host));
+    for (size_t i = 0; i < COUNT(others); i++)
+        if (http_origin_is(text(others[i]), host))
+            fail_msg("%s", others[i]);
+    assert_false(http_origin_is(text("http://"), (struct tarn_bytes){"", 0}));
+}
+
+static void test_ttl(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t ms; /* 0: no time */
+    } cases[] = {{"1", 1000},        {"1.5", 1500},  {"0.0001", 1},
+                 {"1.0005", 1001},   {"500ms", 500}, {"10m", 600000},
+                 {"2h", 7200000},    {"0", 0},       {"0.0", 0},
+                 {"-1", 0},          {"", 0},        {"1 ", 0},
+                 {"+1", 0},          {".", 0},       {"s", 0},
+                 {"99999999999", 0}, {"nan", 0},     {"1000000000", 1000000000000}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        int64_t ms = 0;
+        if (http_ttl_parse(text(cases[i].text), &ms) != (cases[i].ms > 0) || ms != cases[i].ms)
+            fail_msg("%s: %lld", cases[i].text, (long long)ms);
+    }
+}
+
+/* Trips on: an unknown, repeated or malformed parameter that is passed over. */
+static void test_parameters(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *query;
+        unsigned takes;
+        bool ok;
+        int64_t ttl_ms, by;
+    } cases[] = {
+        {"", 0, true, 0, 1},
+        {"&&", 0, true, 0, 1},
+        {"key=a", 0, false, 0, 1},
+        {"key=a&key=b", HTTP_TAKES_KEY, true, 0, 1}, /* the key is for another to judge */
+        {"ttl=2&key=%zz", HTTP_TAKES_KEY | HTTP_TAKES_TTL, true, 2000, 1},
+        {"ttl_ms=7", HTTP_TAKES_TTL, true, 7, 1},
+        {"ttl=%31", HTTP_TAKES_TTL, true, 1000, 1},
+        {"ttl=1", HTTP_TAKES_BY, false, 0, 1},
+        {"by=-9223372036854775808", HTTP_TAKES_BY, true, 0, INT64_MIN},
+        {"by=9223372036854775808", HTTP_TAKES_BY, false, 0, 1},
+        {"by=1", HTTP_TAKES_TTL, false, 0, 1},
+        {"by=1&by=1", HTTP_TAKES_BY, false, 0, 1},
+        {"ttl=1&ttl_ms=1", HTTP_TAKES_TTL, false, 0, 1},
+        {"ttl=1&ttl=1", HTTP_TAKES_TTL, false, 0, 1},
+        {"ttl", HTTP_TAKES_TTL, false, 0, 1},
+        {"ttl=", HTTP_TAKES_TTL, false, 0, 1},
+        {"ttl=%3", HTTP_TAKES_TTL, false, 0, 1},
+        {"tt=1", HTTP_TAKES_TTL, false, 0, 1},
+        {"ttl_=1", HTTP_TAKES_TTL, false, 0, 1},
+        {"=1", HTTP_TAKES_TTL, false, 0, 1},
+        {"ttl_ms=4611686018427387903", HTTP_TAKES_TTL, true, INT64_MAX / 2, 1},
+        {"ttl_ms=4611686018427387904", HTTP_TAKES_TTL, false, 0, 1},
+        {"ttl_ms="
+         "00000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+         "0000000000000000000000000000000000001",
+         HTTP_TAKES_TTL, false, 0, 1},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct http_parameters p;
+        const char *problem = http_parameters_parse(text(cases[i].query), cases[i].takes, &p);
+        if ((problem == NULL) != cases[i].ok)
+            fail_msg("%s: %s", cases[i].query, problem != NULL ? problem : "taken");
+        if (cases[i].ok) {
+            assert_int_equal(p.ttl_ms, cases[i].ttl_ms);
+            assert_int_equal(p.by, cases[i].by);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +502,10 @@ int main(void)
         cmocka_unit_test(test_target),
         cmocka_unit_test(test_query),
         cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_tags_valid),
+        cmocka_unit_test(test_origin),
+        cmocka_unit_test(test_ttl),
+        cmocka_unit_test(test_parameters),
     };
     guard = guard_new(1 << 14);
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
