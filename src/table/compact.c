@@ -24,6 +24,8 @@
 #define MOVES 32u /* items approached at a time */
 /* Waits of somebody in vain, until what cannot be moved is evicted. */
 #define EVICT_WAITS 4u
+/* Of what is free, such a part may be needed to empty pages: the rest is for writers meanwhile. */
+#define FREE_PART 4u
 /* Worth while, if memory is not short: this much is free, of pages in use. */
 #define FREE_BYTES_MIN   (4u << 20)
 #define FREE_PERCENT_MIN 25u
@@ -197,12 +199,13 @@ void compact_freed(struct reclaim *r)
 /* Pages to be made for the reserve and for whoever is short, of what is free in pages. */
 static uint64_t pages_short(const struct reclaim *r, uint64_t free_bytes)
 {
-    const struct budget *budget = &r->table->budget;
-    uint64_t limit = budget_limit(budget), used = budget_used(budget);
-    uint64_t wanted = evict_reserve(limit) / 2 + r->round_short_bytes;
+    uint64_t limit = evict_limit(r->table), used = budget_used(&r->table->budget);
+    uint64_t wanted = evict_reserve(limit) / 4 + r->round_short_bytes;
     if (limit == 0 || used + wanted <= limit || free_bytes < SLAB_PAGE_BYTES)
         return 0;
-    return (used + wanted - limit + SLAB_PAGE_BYTES - 1) / SLAB_PAGE_BYTES;
+    uint64_t pages = (used + wanted - limit + SLAB_PAGE_BYTES - 1) / SLAB_PAGE_BYTES;
+    uint64_t most = free_bytes / FREE_PART / SLAB_PAGE_BYTES + 1;
+    return pages < most ? pages : most;
 }
 
 static void choose_pages(struct reclaim *r, unsigned arena, uint64_t count, unsigned percent_max)
@@ -286,7 +289,7 @@ bool compact_choose(struct reclaim *r)
     struct slab_figures slab;
     slab_figures_get(r->table->slab, SLAB_ANY_ARENA, &slab);
     uint64_t free_bytes = slab.page_bytes - slab.used_bytes;
-    uint64_t wanted = pages_short(r, free_bytes);
+    uint64_t wanted = pages_short(r, evict_free_slots(r->table));
     bool is_short = wanted > 0, gains = slab.page_bytes < c->page_bytes || c->page_bytes == 0;
     c->page_bytes = is_short ? slab.page_bytes : 0;
     if (is_short && c->chosen_count == 0)

@@ -22,6 +22,7 @@
 #define VISIT_ITEMS    16u /* items looked at in a visit */
 #define VISIT_BUCKETS  64u /* buckets looked at, where few items qualify */
 #define RANDOM_PICKS   4u
+#define VISIT_PART     16u  /* at most such a part of the items, and one, goes in a visit */
 #define SOONEST_SHARDS 256u /* whose due times are compared; divides TABLE_SHARDS */
 #define SOONEST_PICKS  8u   /* buckets whose items are compared */
 #define STEP_VISITS    2048u
@@ -34,7 +35,10 @@ struct visit {
     struct table_session *s;
     uint32_t shard;
     struct array *array;
+    unsigned round;         /* how often all shards have had their turn */
     uint64_t wanted, freed; /* bytes */
+    unsigned items;         /* taken out */
+    unsigned items_max;     /* a small shard is not emptied in one visit */
 };
 
 /* Items to look at in a visit, whose first lines are being fetched. */
@@ -52,10 +56,16 @@ static void evict_locked(struct visit *v, struct position p)
 {
     struct stripe *stripe = table_stripe(v->s);
     v->freed += item_bytes(slot_item(slot_at(p)));
+    v->items++;
     shard_change_begin_locked(v->s, v->shard);
     shard_remove_locked(v->s, v->shard, p);
     shard_change_end_locked(v->s, v->shard);
     atomic_fetch_add_explicit(&stripe->evicted, 1, memory_order_relaxed);
+}
+
+static bool is_enough(const struct visit *v)
+{
+    return v->freed >= v->wanted || v->items >= v->items_max;
 }
 
 static uint32_t next_bucket(const struct array *array, uint32_t b)
@@ -72,11 +82,12 @@ static uint64_t any_random(struct table *t)
 
 /* --- SIEVE --- */
 
-/* Note and fetch the items of a bucket, or only those that expire. */
-static void see_locked(struct seen *seen, struct array *array, uint32_t b, bool expiring_only)
+/* Note and fetch the items of a bucket, or only those that expire; another slot first each time, so
+ * that in a shard of one bucket all have their turn. */
+static void see_locked(const struct visit *v, struct seen *seen, uint32_t b, bool expiring_only)
 {
     for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
-        struct position p = {array, b, i};
+        struct position p = {v->array, b, (i + v->round) % BUCKET_SLOTS};
         uint64_t slot = slot_at(p);
         if (slot == 0 || (expiring_only && !(slot & SLOT_EXPIRES)))
             continue;
@@ -101,14 +112,14 @@ static void sieve_locked(struct visit *v, bool expiring_only)
     uint32_t b = array->hand < array->buckets_count ? array->hand : 0;
     for (uint32_t n = 0; n < array->buckets_count && n < VISIT_BUCKETS && seen.count < VISIT_ITEMS;
          n++) {
-        see_locked(&seen, array, b, expiring_only);
+        see_locked(v, &seen, b, expiring_only);
         b = next_bucket(array, b);
     }
     for (unsigned i = 0; i < seen.count; i++) {
         if (unmark(slot_item(slot_at(seen.at[i]))))
             continue;
         evict_locked(v, seen.at[i]);
-        if (v->freed >= v->wanted) {
+        if (is_enough(v)) {
             b = next_bucket(array, seen.at[i].bucket);
             break;
         }
@@ -154,7 +165,7 @@ static void random_locked(struct visit *v)
     for (unsigned n = 0; n < RANDOM_PICKS; n++)
         if (pick_locked(v, &picks[count]))
             prefetch_line(slot_item(slot_at(picks[count++])));
-    for (unsigned i = 0; i < count && v->freed < v->wanted; i++)
+    for (unsigned i = 0; i < count && !is_enough(v); i++)
         if (slot_at(picks[i]) != 0) /* not the same as one before */
             evict_locked(v, picks[i]);
 }
@@ -274,14 +285,16 @@ static enum tarn_eviction policy_of(const struct table *t)
 }
 
 /* The shard to visit now; false: none qualifies. */
-static bool next_shard(struct table *t, enum tarn_eviction policy, uint32_t *ret_shard)
+static bool next_shard(struct visit *v, enum tarn_eviction policy)
 {
+    struct table *t = v->s->table;
     if (policy == TARN_EVICT_EXPIRING_SOONEST)
-        return soonest_shard(t, ret_shard);
-    *ret_shard =
-        atomic_fetch_add_explicit(&t->reclaim->evict.next, 1, memory_order_relaxed) % TABLE_SHARDS;
-    prefetch_line(&t->shards[(*ret_shard + 2) % TABLE_SHARDS]);
-    prefetch_line(shard_array_locked(&t->shards[(*ret_shard + 1) % TABLE_SHARDS]));
+        return soonest_shard(t, &v->shard);
+    uint32_t turn = atomic_fetch_add_explicit(&t->reclaim->evict.next, 1, memory_order_relaxed);
+    v->shard = turn % TABLE_SHARDS;
+    v->round = turn / TABLE_SHARDS;
+    prefetch_line(&t->shards[(v->shard + 2) % TABLE_SHARDS]);
+    prefetch_line(shard_array_locked(&t->shards[(v->shard + 1) % TABLE_SHARDS]));
     return true;
 }
 
@@ -289,11 +302,12 @@ static bool next_shard(struct table *t, enum tarn_eviction policy, uint32_t *ret
 static uint64_t visit(struct table_session *s, enum tarn_eviction policy, uint64_t wanted)
 {
     struct visit v = {.s = s, .wanted = wanted};
-    if (!next_shard(s->table, policy, &v.shard))
+    if (!next_shard(&v, policy))
         return 0;
     shard_lock(s, v.shard);
     v.array = shard_array_locked(&s->table->shards[v.shard]);
     uint32_t items = expiring_only(policy) ? v.array->expiring_count : v.array->items_count;
+    v.items_max = items / VISIT_PART + 1;
     if (items > 0)
         policies[policy](&v);
     else if (expiring_only(policy)) /* a due time that is out of date attracts no more visits */
@@ -344,6 +358,35 @@ bool evict_possible(const struct table *t)
 
 /* --- ahead of need --- */
 
+uint64_t evict_limit(const struct table *t)
+{
+    uint64_t limit = budget_limit(&t->budget);
+    return limit - slab_rest(limit, 0);
+}
+
+uint64_t evict_free_slots(const struct table *t)
+{
+    struct slab_figures all, arrays;
+    slab_figures_get(t->slab, ARRAY_ARENA, &arrays);
+    slab_figures_get(t->slab, SLAB_ANY_ARENA, &all);
+    uint64_t free_bytes = all.page_bytes - all.used_bytes;
+    uint64_t of_arrays = arrays.page_bytes - arrays.used_bytes;
+    return free_bytes > of_arrays ? free_bytes - of_arrays : 0;
+}
+
+bool evict_could_hold(const struct table *t, uint64_t bytes)
+{
+    struct slab_figures all, arrays;
+    uint64_t limit = evict_limit(t), used = budget_used(&t->budget);
+    if (limit == 0)
+        return true;
+    slab_figures_get(t->slab, ARRAY_ARENA, &arrays);
+    slab_figures_get(t->slab, SLAB_ANY_ARENA, &all);
+    uint64_t items = all.page_bytes - arrays.page_bytes +
+                     atomic_load_explicit(&t->items.large_bytes, memory_order_relaxed);
+    return used + bytes <= limit + items;
+}
+
 uint64_t evict_reserve(uint64_t limit)
 {
     uint64_t reserve = limit / 100 > 1u << 20 ? limit / 100 : 1u << 20;
@@ -353,10 +396,8 @@ uint64_t evict_reserve(uint64_t limit)
 /* Bytes missing of the reserve, when all that is in limbo is free. */
 static uint64_t missing(const struct reclaim *r, uint64_t limit)
 {
-    struct table *t = r->table;
-    struct slab_figures slab;
-    slab_figures_get(t->slab, SLAB_ANY_ARENA, &slab);
-    uint64_t ready = limit + (slab.page_bytes - slab.used_bytes) + retire_limbo_bytes(r);
+    const struct table *t = r->table;
+    uint64_t ready = limit + evict_free_slots(t) + retire_limbo_bytes(r);
     uint64_t wanted = budget_used(&t->budget) + evict_reserve(limit) + r->round_short_bytes;
     return wanted > ready ? wanted - ready : 0;
 }
@@ -374,7 +415,7 @@ static uint64_t forced(const struct reclaim *r)
 
 bool evict_step(struct reclaim *r)
 {
-    uint64_t limit = budget_limit(&r->table->budget);
+    uint64_t limit = evict_limit(r->table);
     if (limit == 0 || !evict_possible(r->table))
         return false;
     uint64_t bytes = missing(r, limit) + forced(r);

@@ -134,7 +134,7 @@ static unsigned calm_ms(struct reclaim *r, uint64_t used)
 static unsigned plan_sleep(struct reclaim *r)
 {
     struct table *t = r->table;
-    uint64_t limit = budget_limit(&t->budget), used = budget_used(&t->budget);
+    uint64_t limit = evict_limit(t), used = budget_used(&t->budget);
     uint64_t reserve = evict_reserve(limit), wake_used = UINT64_MAX;
     unsigned delay = FOREVER;
     if (limit != 0 && evict_possible(t)) {
@@ -313,7 +313,7 @@ bool reclaim_evict(struct table_session *s, size_t bytes)
     struct reclaim *r = t->reclaim;
     uint64_t limit = budget_limit(&t->budget);
     s->short_bytes = bytes;
-    if (limit == 0 || bytes > limit)
+    if (limit == 0 || !evict_could_hold(t, bytes))
         return false;
     note_short(s);
     if (!evict_possible(t)) {
@@ -332,8 +332,7 @@ static bool waiting_helps(struct table_session *s)
 {
     struct table *t = s->table;
     struct reclaim *r = t->reclaim;
-    uint64_t limit = budget_limit(&t->budget);
-    if (limit != 0 && s->short_bytes > limit)
+    if (!evict_could_hold(t, s->short_bytes))
         return false;
     if (evict_possible(t))
         return s->waits < WAITS_MAX;
