@@ -20,4 +20,9 @@ $(B)/bench/embedded: $(PEERS) $(call archives,cli)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(PEERS) $(call archives,cli) \
 	    $(PEER_LIBS) $(LIBS_SERVER) $(LIBS_BENCH) $(LIBS)
 
-bench: $(B)/tarn $(B)/bench/echo $(B)/bench/embedded
+# The writable store in process and over RESP while it grows, is flushed and expires.
+$(B)/bench/growth: $(B)/bench/obj/grow/growth.o $(B)/bench/obj/grow/growth_resp.o $(call archives,store)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+bench: $(B)/tarn $(B)/bench/echo $(B)/bench/embedded $(B)/bench/growth

@@ -255,9 +255,10 @@ class Server:
 
 
 def start_tarn(args, path, threads=1, http=False, core=None, name="tarn"):
+    """path: a data file; None: a writable store, empty."""
     port, http_port = free_port(), free_port() if http else 0
-    argv = [program(args, "tarn"), "serve", path, "--port", str(port), "--http-port",
-            str(http_port)]
+    argv = [program(args, "tarn"), "serve", *([path] if path else []), "--port", str(port),
+            "--http-port", str(http_port)]
     if threads:
         argv += ["--threads", str(threads)]
     return Server(args, name, argv, port, http_port, core).wait_ready("server ready")
