@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 import conftest
-from test_differential import redis_server_command
+from beside_redis import redis_server_command
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ import pytest
 import datasets
 from conftest import TIMEOUT, eventually, raise_file_limit, sanitized
 
+pytestmark = pytest.mark.threads
+
 
 class Response:
     def __init__(self, status, fields, body, version):

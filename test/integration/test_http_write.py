@@ -18,6 +18,8 @@ import pytest
 from conftest import TIMEOUT, eventually
 from test_http import Http, head
 
+pytestmark = pytest.mark.threads
+
 
 @pytest.fixture
 def store(server):

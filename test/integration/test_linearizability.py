@@ -15,6 +15,8 @@ import conftest
 import histories
 from histories import INCREMENT, READ, WRITE, Operation
 
+pytestmark = pytest.mark.threads
+
 CLIENTS, KEYS = 6, 3
 ROUNDS = 400
 

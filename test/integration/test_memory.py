@@ -11,6 +11,8 @@ import pytest
 import resp
 from conftest import eventually, sanitized
 
+pytestmark = pytest.mark.threads
+
 MIB = 1 << 20
 CAP = 48 * MIB
 RSS_SLACK = 10 * MIB

@@ -10,9 +10,13 @@ import os
 import random
 import socket
 
+import pytest
+
 import conftest
 from beside_redis import redis_server_command, running_redis
 from command_model import Model, ModelClient
+
+pytestmark = pytest.mark.threads
 
 COMMANDS = int(os.environ.get("TARN_MODEL_COMMANDS", "1000000"))
 CLIENTS, PIPELINE = 4, 200

@@ -14,6 +14,8 @@ import beside_redis
 import conftest
 import resp
 
+pytestmark = pytest.mark.threads
+
 LINE = re.compile(rb"(\d+)\.(\d{6}) \[0 ([^ \]]+)\]((?: \"(?:[^\"\\]|\\.)*\")+)\Z")
 
 REQUESTS = [

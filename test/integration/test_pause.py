@@ -13,6 +13,8 @@ import pytest
 import conftest
 import resp
 
+pytestmark = pytest.mark.threads
+
 FOREVER = 10 ** 9
 
 

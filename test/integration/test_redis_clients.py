@@ -10,6 +10,8 @@ import redis.connection
 
 import datasets
 
+pytestmark = pytest.mark.threads
+
 VERSION = tuple(int(part) for part in redis.__version__.split(".")[:2])
 
 

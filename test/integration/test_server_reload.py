@@ -15,6 +15,8 @@ import datasets
 import resp
 from conftest import eventually
 
+pytestmark = pytest.mark.threads
+
 KEYS = 2000
 
 

@@ -14,6 +14,8 @@ import beside_redis
 import conftest
 import resp
 
+pytestmark = pytest.mark.threads
+
 THREADS = 4
 
 # Requests of clients a and b, on an empty store. A string is split at spaces.
