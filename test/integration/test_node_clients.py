@@ -60,18 +60,28 @@ def test_ioredis(modules, text_server, records_file, module, node_needed):
     assert done.status == 0, done
 
 
-@pytest.mark.parametrize("module, node_needed", [("ioredis", 18), ("ioredis6", 20)])
-def test_ioredis_writes(modules, server, module, node_needed):
-    if node_version() < node_needed:
-        pytest.skip("%s needs node %d" % (module, node_needed))
-    done = run(["node", os.path.join(HERE, "writes.mjs"), module, server(None).port])
-    assert done.status == 0, done
-
-
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_node_redis(modules, text_server, records_file, protocol):
     if node_version() < 18:
         pytest.skip("node-redis needs node 18")
     done = run(["node", os.path.join(HERE, "node_redis.mjs"), protocol, text_server.port,
                 records_file])
+    assert done.status == 0, done
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("module, node_needed", [("ioredis", 18), ("ioredis6", 20)])
+def test_ioredis_writes(modules, server, module, node_needed):
+    if node_version() < node_needed:
+        pytest.skip("%s needs node %d" % (module, node_needed))
+    done = run(["node", os.path.join(HERE, "ioredis_writes.mjs"), module, server(None).port])
+    assert done.status == 0, done
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_node_redis_writes(modules, server, protocol):
+    if node_version() < 18:
+        pytest.skip("node-redis needs node 18")
+    done = run(["node", os.path.join(HERE, "node_redis_writes.mjs"), protocol, server(None).port])
     assert done.status == 0, done

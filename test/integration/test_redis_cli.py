@@ -1,14 +1,17 @@
 """Goal: redis-cli works against tarn in both protocols, its special modes included.
 
-Method: run it as a user would, compare what it prints with the data set.
+Method: run it as a user would, compare what it prints with the data set, or with what it has
+written.
 """
 import shutil
 import signal
 import subprocess
+import threading
 
 import pytest
 
 import datasets
+import resp
 from conftest import TIMEOUT, Output, run
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-cli") is None,
@@ -111,3 +114,102 @@ def test_password(server, data_file):
                        "k"]).out == "v\n"
     wrong = run(base + ["--no-auth-warning", "-a", "wrong", "GET", "k"])
     assert "WRONGPASS" in wrong.out + wrong.err, wrong
+
+
+# --- the writable store ---
+
+@pytest.fixture(params=["-2", "-3"])
+def writer(request, server):
+    """As cli, of a writable store of the test's own; writer.server is the server."""
+    running = server(None)
+    flags = ["-3"] if request.param == "-3" else []
+
+    def call(*args, **options):
+        return run(["redis-cli", "-p", running.port] + flags + list(args), **options)
+    call.server = running
+    return call
+
+
+def test_set_get_ttl(writer):
+    assert writer("SET", "k", "a value", "EX", "1000").out == "OK\n"
+    assert writer("GET", "k").out == "a value\n"
+    assert 900 < int(writer("TTL", "k").out) <= 1000
+    assert writer("PERSIST", "k").out == "1\n" and writer("TTL", "k").out == "-1\n"
+    assert writer("SET", "k", "b", "NX").out == "\n"
+    assert writer("SET", "k", "b", "XX", "GET").out == "a value\n"
+    assert writer("INCRBYFLOAT", "f", "0.1").out == "0.1\n"
+    assert writer("INCR", "k").out == "ERR value is not an integer or out of range\n\n"
+    assert writer("-x", "SET", "from input", input=b"a\x00\r\nb", stdin=None).out == "OK\n"
+    assert writer("GET", "from input").out_bytes == b"a\x00\r\nb\n"
+    assert writer("DEL", "k", "f", "no such key").out == "2\n"
+    assert writer("DBSIZE").out == "1\n"
+
+
+def test_transaction_from_standard_input(writer):
+    done = writer(input=b"MULTI\nSET a 1\nINCR a\nGET a\nEXEC\n", stdin=None)
+    assert done.out == "OK\nQUEUED\nQUEUED\nQUEUED\nOK\n2\n2\n", done
+
+
+@pytest.mark.threads
+def test_mass_insertion(writer):
+    count = 20000
+    requests = b"".join(resp.encode("SET", b"key:%d" % i, b"value %d" % i) for i in range(count))
+    done = writer("--pipe", input=requests, stdin=None)
+    assert done.status == 0 and "errors: 0, replies: %d\n" % count in done.out, done
+    with writer.server.connect() as client:
+        assert client.command("DBSIZE") == count
+        for i in range(0, count, 97):
+            assert client.command("GET", "key:%d" % i) == b"value %d" % i
+    # one that is refused is told and counted, the others are done
+    requests = resp.encode("INCR", "key:1") + resp.encode("SET", "last", "x")
+    done = writer("--pipe", input=requests, stdin=None)
+    assert "ERR value is not an integer or out of range" in done.out + done.err, done
+    assert "errors: 1, replies: 2\n" in done.out and writer("GET", "last").out == "x\n", done
+
+
+@pytest.mark.threads
+def test_scan_and_keys_by_size_while_written(writer):
+    """--scan, --bigkeys, --memkeys: exact for what stays, whatever else is written meanwhile."""
+    with writer.server.connect() as client:
+        client.pipeline([("SET", "stays:%d" % i, "v" * (i % 100)) for i in range(3000)])
+        client.command("SET", "the biggest", "v" * 300000)
+        stop = threading.Event()
+        others = threading.Thread(target=write_until, args=(writer.server, stop))
+        others.start()
+        try:
+            found = writer("--scan", "--pattern", "stays:*").out.split()
+            assert sorted(found) == sorted("stays:%d" % i for i in range(3000))
+            done = writer("--bigkeys")
+            assert 'Biggest string found \'"the biggest"\' has 300000 bytes' in done.out, done
+            done = writer("--memkeys")
+            assert done.status == 0 and "the biggest" in done.out, done
+        finally:
+            stop.set()
+            others.join()
+
+
+def write_until(running, stop):
+    """Write and delete other keys until told to stop."""
+    with running.connect() as client:
+        start = 0
+        while not stop.is_set():
+            keys = [b"goes:%d" % i for i in range(start, start + 100)]
+            client.command("MSET", *[part for key in keys for part in (key, b"x" * 50)])
+            client.command("DEL", *keys)
+            start += 100
+
+
+def test_stat_of_the_writable_store(server):
+    running = server(None)
+    assert running.command("SET", "k", "v") == b"OK"
+    process = subprocess.Popen(["redis-cli", "-p", str(running.port), "--stat", "-i", "0.01"],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               stdin=subprocess.DEVNULL)
+    output = Output(process.stdout)
+    try:
+        row = output.wait_for(r"^(\d+)\s+\S+M\s+(\d+)\s+0\s+\d+ \(\+\d+\)\s+\d+")
+        assert row and row.group(1) == "1" and row.group(2) == "1", output.text()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(TIMEOUT)
+        output.thread.join(TIMEOUT)

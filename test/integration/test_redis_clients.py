@@ -1,51 +1,16 @@
 """Goal: redis-py works against tarn as it does against Redis, without a workaround.
 
-Method: the same calls with every parser this redis-py has (its own, hiredis) and every protocol it
-speaks (3 from version 5 on); answers are compared with the data set, errors with redis-py's own
-exception classes.
+Method: the same calls with every parser and protocol (redis_py.py); answers are compared with the
+data set, errors with redis-py's own exception classes. test_redis_py_writes.py is of the writable
+store.
 """
 import pytest
 import redis
-import redis.connection
 
 import datasets
+from redis_py import connect  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.threads
-
-VERSION = tuple(int(part) for part in redis.__version__.split(".")[:2])
-
-
-def parser_class(name, protocol):
-    if VERSION < (5, 0):
-        return {"python": redis.connection.PythonParser,
-                "hiredis": redis.connection.HiredisParser}[name]
-    import redis._parsers as parsers
-    if name == "hiredis":
-        return parsers._HiredisParser
-    return parsers._RESP3Parser if protocol == 3 else parsers._RESP2Parser
-
-
-def variants():
-    for protocol in (2, 3) if VERSION >= (5, 0) else (2,):
-        for parser in ("python", "hiredis"):
-            yield pytest.param((parser, protocol), id="%s-resp%d" % (parser, protocol))
-
-
-@pytest.fixture(params=variants())
-def connect(request):
-    parser, protocol = request.param
-    pools = []
-
-    def make(server, **options):
-        if VERSION >= (5, 0):
-            options["protocol"] = protocol
-        pool = redis.ConnectionPool(host="127.0.0.1", port=server.port, socket_timeout=60,
-                                    parser_class=parser_class(parser, protocol), **options)
-        pools.append(pool)
-        return redis.Redis(connection_pool=pool)
-    yield make
-    for pool in pools:
-        pool.disconnect()
 
 
 @pytest.mark.parametrize("kind", ["text", "binary"])
