@@ -15,14 +15,12 @@
 
 static inline void lock(struct table *t, uint32_t i)
 {
-    int failure = pthread_mutex_lock(&t->shards[i].lock);
-    ASSERT(failure == 0);
+    lock_take(&t->shards[i].lock);
 }
 
 static inline void unlock(struct table *t, uint32_t i)
 {
-    int failure = pthread_mutex_unlock(&t->shards[i].lock);
-    ASSERT(failure == 0);
+    lock_give(&t->shards[i].lock);
 }
 
 static bool is_locked(const struct table_session *s, uint32_t i)

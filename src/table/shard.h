@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 
+#include "core/lock.h"
 #include "table/bucket.h"
 #include "table/table.h"
 
@@ -24,9 +25,9 @@ struct table_watch;
 struct shard {
     _Atomic uintptr_t array; /* struct array *, and SHARD_BUSY */
     _Atomic uint64_t version;
-    pthread_mutex_t lock;
+    struct lock lock;
     struct table_watch *watches; /* of keys of this shard; the lock's */
-};
+} __attribute__((aligned(CACHE_LINE_BYTES)));
 _Static_assert(sizeof(struct shard) == CACHE_LINE_BYTES, "one cache line");
 
 /* Counted without a lock; each session has one stripe, which a few may share. */

@@ -28,6 +28,7 @@
 #include <string.h>
 
 #include "core/assert.h"
+#include "core/lock.h"
 #include "table/slab_pool.h"
 
 #define FINE_MAX      1024u /* up to here classes in steps of SLOT_UNIT ... */
@@ -53,7 +54,7 @@ struct class_pages {
 };
 
 struct arena {
-    pthread_mutex_t lock; /* guards the rest, and its pages */
+    struct lock lock; /* guards the rest, and its pages */
     uint64_t used_bytes, page_bytes;
     struct class_pages classes[CLASSES];
 } __attribute__((aligned(CACHE_LINE_BYTES)));
@@ -280,9 +281,9 @@ static unsigned char *slot_take_locked(struct arena *a, unsigned class)
 
 static unsigned char *arena_alloc(struct arena *a, unsigned class)
 {
-    pthread_mutex_lock(&a->lock);
+    lock_take(&a->lock);
     unsigned char *slot = slot_take_locked(a, class);
-    pthread_mutex_unlock(&a->lock);
+    lock_give(&a->lock);
     return slot;
 }
 
@@ -307,14 +308,14 @@ static unsigned char *alloc_slow(struct slab *slab, unsigned arena, unsigned cla
         return slot;
     }
     page_init(page, arena, class);
-    pthread_mutex_lock(&a->lock);
+    lock_take(&a->lock);
     if (!page_to_fill_locked(a, class)) { /* nobody was quicker */
         a->page_bytes += page_bytes(page);
         page_fill_locked(a, page);
         page = NULL;
     }
     unsigned char *slot = slot_take_locked(a, class);
-    pthread_mutex_unlock(&a->lock);
+    lock_give(&a->lock);
     if (page)
         slab_pool_give(&slab->pool, page);
     return slot;
@@ -367,7 +368,7 @@ static uint64_t free_in_arena(struct slab *slab, unsigned arena, void *const *sl
 {
     struct arena *a = &slab->arenas[arena];
     uint64_t rest = todo;
-    pthread_mutex_lock(&a->lock);
+    lock_take(&a->lock);
     for (; todo; todo &= todo - 1) {
         void *slot = slots[__builtin_ctzll(todo)];
         struct slab_page *page = page_of(slot);
@@ -376,7 +377,7 @@ static uint64_t free_in_arena(struct slab *slab, unsigned arena, void *const *sl
             rest &= ~(todo & -todo);
         }
     }
-    pthread_mutex_unlock(&a->lock);
+    lock_give(&a->lock);
     return rest;
 }
 
@@ -448,14 +449,14 @@ static struct slab_page *sparse_page_locked(struct class_pages *pages, unsigned 
 static struct slab_page *evacuate_class(struct arena *a, unsigned class, unsigned percent_max,
                                         unsigned *ret_used)
 {
-    pthread_mutex_lock(&a->lock);
+    lock_take(&a->lock);
     struct slab_page *page = sparse_page_locked(&a->classes[class], percent_max);
     if (page) {
         page_detach_locked(a, page);
         page_set_state(page, PAGE_EVACUATED, 0);
         *ret_used = page->used;
     }
-    pthread_mutex_unlock(&a->lock);
+    lock_give(&a->lock);
     return page;
 }
 
@@ -464,7 +465,7 @@ static struct slab_page *evacuate_class(struct arena *a, unsigned class, unsigne
 static bool has_room(struct arena *a, unsigned class, unsigned count)
 {
     unsigned room = 0;
-    pthread_mutex_lock(&a->lock);
+    lock_take(&a->lock);
     const struct class_pages *pages = &a->classes[class];
     if (pages->filling)
         room = pages->filling->capacity - pages->filling->used;
@@ -473,7 +474,7 @@ static bool has_room(struct arena *a, unsigned class, unsigned count)
         for (unsigned i = 0; page && room < count && i < LIST_LOOK_MAX; i++, page = page->next)
             room += page->capacity - page->used;
     }
-    pthread_mutex_unlock(&a->lock);
+    lock_give(&a->lock);
     return room >= count;
 }
 
@@ -529,10 +530,10 @@ void slab_evacuate_end(struct slab *slab, struct slab_page *page)
 {
     struct arena *a = &slab->arenas[page->arena];
     struct slab_page *emptied = NULL;
-    pthread_mutex_lock(&a->lock);
+    lock_take(&a->lock);
     ASSERT(page->state == PAGE_EVACUATED);
     page_move_locked(a, page, &emptied);
-    pthread_mutex_unlock(&a->lock);
+    lock_give(&a->lock);
     give_pages(slab, emptied);
 }
 
@@ -546,8 +547,6 @@ int slab_open(const struct os *os, struct budget *budget, struct slab **ret_slab
         return TARN_NOMEM;
     struct slab *slab = address; /* zeros */
     slab_pool_init(&slab->pool, os, budget);
-    for (unsigned i = 0; i < SLAB_ARENAS; i++)
-        pthread_mutex_init(&slab->arenas[i].lock, NULL);
     budget_charge(budget, sizeof *slab);
     *ret_slab = slab;
     return TARN_OK;
@@ -559,10 +558,8 @@ void slab_close(struct slab *slab)
         return;
     const struct os *os = slab->pool.os;
     budget_give(slab->pool.budget, sizeof *slab);
-    for (unsigned i = 0; i < SLAB_ARENAS; i++) {
+    for (unsigned i = 0; i < SLAB_ARENAS; i++)
         budget_give(slab->pool.budget, slab->arenas[i].page_bytes);
-        pthread_mutex_destroy(&slab->arenas[i].lock);
-    }
     slab_pool_done(&slab->pool);
     os->unmap(os, slab, sizeof *slab);
 }
@@ -574,10 +571,10 @@ void slab_figures_get(struct slab *slab, unsigned arena, struct slab_figures *re
         if (arena != SLAB_ANY_ARENA && arena != i)
             continue;
         struct arena *a = &slab->arenas[i];
-        pthread_mutex_lock(&a->lock);
+        lock_take(&a->lock);
         sum.used_bytes += a->used_bytes;
         sum.page_bytes += a->page_bytes;
-        pthread_mutex_unlock(&a->lock);
+        lock_give(&a->lock);
     }
     *ret_figures = sum;
 }

@@ -8,10 +8,8 @@
 
 static void init_shards(struct table *t)
 {
-    for (uint32_t i = 0; i < TABLE_SHARDS; i++) {
-        pthread_mutex_init(&t->shards[i].lock, NULL);
+    for (uint32_t i = 0; i < TABLE_SHARDS; i++)
         atomic_init(&t->shards[i].array, (uintptr_t)&shard_empty);
-    }
 }
 
 int table_open(const struct os *os, uint64_t memory_bytes_max, enum tarn_eviction eviction,
@@ -68,7 +66,6 @@ void table_close(struct table *t)
         struct array *array = shard_array_locked(&t->shards[i]);
         drop_items(t, array);
         array_free(t, array);
-        pthread_mutex_destroy(&t->shards[i].lock);
     }
     slab_close(t->slab);
     free(t);

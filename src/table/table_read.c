@@ -25,8 +25,8 @@ static inline const struct array *array_for_reading(const struct table_session *
     struct shard *shard = &s->table->shards[i];
     uintptr_t array = atomic_load_explicit(&shard->array, memory_order_acquire);
     while (__builtin_expect((array & SHARD_BUSY) != 0 && !s->locked, 0)) {
-        pthread_mutex_lock(&shard->lock);
-        pthread_mutex_unlock(&shard->lock);
+        lock_take(&shard->lock);
+        lock_give(&shard->lock);
         array = atomic_load_explicit(&shard->array, memory_order_acquire);
     }
     return (const struct array *)(array & ~(uintptr_t)SHARD_BUSY);

@@ -352,16 +352,49 @@ struct put {
         found; /* where the key was before anything was published; array NULL: nowhere */
 };
 
+/* Fetch what publishing will touch: shards, arrays, buckets, which arrive while items are made ...
+ */
+static void approach_buckets(const struct table *t, const struct tarn_record *records,
+                             struct put *puts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        puts[i].place = table_place(t, records[i].key);
+        prefetch_line(&t->shards[puts[i].place.shard]);
+    }
+    for (size_t i = 0; i < count; i++)
+        prefetch_line(shard_array(&t->shards[puts[i].place.shard]));
+    for (size_t i = 0; i < count; i++) {
+        const struct array *array = shard_array(&t->shards[puts[i].place.shard]);
+        prefetch_line(&array->buckets[place_bucket(array, puts[i].place.index)]);
+    }
+}
+
+/* ... and the items there. */
+static void approach_items(const struct table *t, const struct put *puts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct array *array = shard_array(&t->shards[puts[i].place.shard]);
+        const struct bucket *bucket = &array->buckets[place_bucket(array, puts[i].place.index)];
+        uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_relaxed);
+        unsigned match = tags_match(tags, place_tag(puts[i].place.index));
+        if (match == 0)
+            continue;
+        const char *item = (const char *)slot_item(
+            atomic_load_explicit(&bucket->slots[__builtin_ctz(match)], memory_order_relaxed));
+        prefetch_line(item);
+        prefetch_line(item + CACHE_LINE_BYTES - 1);
+    }
+}
+
 /* Make all items, or none. */
 static int make_items(struct table_session *s, const struct tarn_record *records, size_t count,
                       struct put *puts)
 {
     int status = TARN_OK;
     size_t i;
+    approach_buckets(s->table, records, puts, count);
     for (i = 0; i < count && status == TARN_OK; i++) {
         puts[i].item = NULL;
-        puts[i].place = table_place(s->table, records[i].key);
-        prefetch_line(&s->table->shards[puts[i].place.shard]);
         status = check_sizes(records[i].key, records[i].value.size);
         if (status != TARN_OK || is_past(s->table, records[i].expire_ms))
             continue;
@@ -372,26 +405,6 @@ static int make_items(struct table_session *s, const struct tarn_record *records
     while (status != TARN_OK && i > 0)
         table_free_item(s, puts[--i].item);
     return status;
-}
-
-/* Fetch what publishing will touch: buckets, then items there. */
-static void approach(const struct table *t, const struct put *puts, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        prefetch_line(shard_array(&t->shards[puts[i].place.shard]));
-    for (size_t i = 0; i < count; i++) {
-        const struct array *array = shard_array(&t->shards[puts[i].place.shard]);
-        prefetch_line(&array->buckets[place_bucket(array, puts[i].place.index)]);
-    }
-    for (size_t i = 0; i < count; i++) {
-        const struct array *array = shard_array(&t->shards[puts[i].place.shard]);
-        const struct bucket *bucket = &array->buckets[place_bucket(array, puts[i].place.index)];
-        uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_relaxed);
-        unsigned match = tags_match(tags, place_tag(puts[i].place.index));
-        if (match != 0)
-            prefetch_line(slot_item(
-                atomic_load_explicit(&bucket->slots[__builtin_ctz(match)], memory_order_relaxed)));
-    }
 }
 
 /* Find all keys and make room for all items that are new; the shards are locked. */
@@ -454,7 +467,7 @@ static int put_items(struct table_session *s, const struct tarn_record *records,
         memset(s->locked_shards, 0, sizeof s->locked_shards);
         for (size_t i = 0; i < count; i++)
             s->locked_shards[puts[i].place.shard / 64] |= 1ull << puts[i].place.shard % 64;
-        approach(s->table, puts, count);
+        approach_items(s->table, puts, count);
         begin_noted(s);
     }
     bool room = make_room_locked(s, records, puts, count);

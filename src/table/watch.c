@@ -87,10 +87,10 @@ void table_watch_close(struct table_watch *w)
 {
     if (w == NULL)
         return;
-    pthread_mutex_lock(&w->shard->lock);
+    lock_take(&w->shard->lock);
     *w->link = w->next;
     if (w->next != NULL)
         w->next->link = w->link;
-    pthread_mutex_unlock(&w->shard->lock);
+    lock_give(&w->shard->lock);
     free(w);
 }
