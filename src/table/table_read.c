@@ -118,44 +118,52 @@ void table_prefetch(struct table_session *s, const struct tarn_bytes *keys, size
         approach(s, keys + i, count - i < BATCH ? count - i : BATCH, places);
 }
 
+/* The values of keys that were approached. */
+static size_t look_up_batch(struct table_session *s, const struct tarn_bytes *keys,
+                            const struct place *places, size_t count, struct tarn_bytes *ret_values)
+{
+    struct item_parts parts;
+    bool marks = session_marks(s);
+    int64_t now_ms = 0;
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (look_up(s, places[i], keys[i], marks, &now_ms, &parts)) {
+            ret_values[i] = parts.value;
+            found++;
+        } else {
+            ret_values[i] = (struct tarn_bytes){NULL, 0};
+        }
+    }
+    return found;
+}
+
 size_t table_get_many(struct table_session *s, const struct tarn_bytes *keys, size_t count,
                       struct tarn_bytes *ret_values)
 {
     struct place places[BATCH];
-    struct item_parts parts;
-    bool marks = session_marks(s);
     size_t found = 0;
     for (size_t from = 0; from < count; from += BATCH) {
         size_t size = count - from < BATCH ? count - from : BATCH;
-        int64_t now_ms = 0;
         approach(s, keys + from, size, places);
-        for (size_t i = 0; i < size; i++) {
-            if (look_up(s, places[i], keys[from + i], marks, &now_ms, &parts)) {
-                ret_values[from + i] = parts.value;
-                found++;
-            } else {
-                ret_values[from + i] = (struct tarn_bytes){NULL, 0};
-            }
-        }
+        found += look_up_batch(s, keys + from, places, size, ret_values + from);
     }
     return found;
 }
 
 /* --- several keys at one moment --- */
 
-/* Note the shards of the keys in the session's bit map, and their versions as they are before the
- * first look-up. False: a change is being made in one. */
-static bool note_versions(struct table_session *s, const struct tarn_bytes *keys, size_t count)
+/* Note the shards of some more keys in the session's bit map, and their versions as they are before
+ * the first look-up there. False: a change is being made in one. */
+static bool note_versions(struct table_session *s, const struct place *places, size_t count)
 {
-    struct table *t = s->table;
-    memset(s->locked_shards, 0, sizeof s->locked_shards);
     for (size_t i = 0; i < count; i++) {
-        uint32_t shard = table_place(t, keys[i]).shard;
+        uint32_t shard = places[i].shard;
         uint64_t *word = &s->locked_shards[shard / 64], bit = 1ull << shard % 64;
         if (*word & bit)
             continue;
         *word |= bit;
-        s->versions[shard] = atomic_load_explicit(&t->shards[shard].version, memory_order_acquire);
+        s->versions[shard] =
+            atomic_load_explicit(&s->table->shards[shard].version, memory_order_acquire);
         if (s->versions[shard] & 1)
             return false;
     }
@@ -175,22 +183,39 @@ static bool versions_unchanged(const struct table_session *s)
     return true;
 }
 
+/* Look all up between two readings of the shards' versions. A shard's may be read after look-ups in
+ * others: all first readings come before all second ones, so there is a moment between them. False:
+ * something was changed meanwhile. */
+static bool look_up_together(struct table_session *s, const struct tarn_bytes *keys, size_t count,
+                             struct tarn_bytes *ret_values, size_t *ret_found)
+{
+    struct place places[BATCH];
+    size_t found = 0;
+    memset(s->locked_shards, 0, sizeof s->locked_shards);
+    for (size_t from = 0; from < count; from += BATCH) {
+        size_t size = count - from < BATCH ? count - from : BATCH;
+        approach(s, keys + from, size, places);
+        if (!note_versions(s, places, size))
+            return false;
+        found += look_up_batch(s, keys + from, places, size, ret_values + from);
+    }
+    *ret_found = found;
+    return versions_unchanged(s);
+}
+
 size_t table_get_together(struct table_session *s, const struct tarn_bytes *keys, size_t count,
                           struct tarn_bytes *ret_values)
 {
+    size_t found;
     if (s->locked || count == 1)
         return table_get_many(s, keys, count, ret_values);
-    for (int i = 0; i < TRIES_MAX; i++) {
-        if (!note_versions(s, keys, count))
-            continue;
-        size_t found = table_get_many(s, keys, count, ret_values);
-        if (versions_unchanged(s))
+    for (int i = 0; i < TRIES_MAX; i++)
+        if (look_up_together(s, keys, count, ret_values, &found))
             return found;
-    }
     session_note_shards(s, keys, count);
     shards_lock(s);
     s->locked = true; /* look-ups need not wait for anybody */
-    size_t found = table_get_many(s, keys, count, ret_values);
+    found = table_get_many(s, keys, count, ret_values);
     s->locked = false;
     shards_unlock(s);
     return found;

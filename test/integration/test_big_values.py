@@ -128,7 +128,6 @@ def count_pings(witness, client_work):
 ROUNDS = 20
 
 
-@pytest.mark.threads
 @pytest.mark.parametrize("direction", ["in", "out"])
 def test_large_values_do_not_stall_others(server, direction):
     """One thread serves both, and goes on serving the other. (How much of a value a turn takes is
@@ -146,5 +145,5 @@ def test_large_values_do_not_stall_others(server, direction):
                     assert client.read_reply() == b"OK"
                 else:
                     check_get(client, b"big", size)
-        assert count_pings(witness, work) > 5 * ROUNDS
+        assert count_pings(witness, work) > 2 * ROUNDS  # a value in one turn: at most one a round
         check_get(client, b"big", size)

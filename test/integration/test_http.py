@@ -967,7 +967,7 @@ def test_memory_cap_counts_buffers(server, data_file):
         assert response.status == 503 and "memory" in response.error
         assert witness.request("POST", "/mget", body=b'["a"]').json() == {"a": "1"}
         after = witness.get("/stats").json()["clients"]["tarn_client_buffers_bytes"]
-        assert after <= before  # the body is counted no longer
+        assert after - before < len(large) // 10  # the body is counted no longer
 
 
 def test_limit_is_shared_with_resp(server, data_file):

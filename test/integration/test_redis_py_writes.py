@@ -272,9 +272,9 @@ def test_lock_with_scripts_says_what_is_missing(r):
 # --- the rest of a client's life ---
 
 def test_full_store_raises_out_of_memory(connect, server):  # noqa: F811
-    r = connect(server(None, "--memory", "16M"))
+    r = connect(server(None, "--memory", "64M"))
     with pytest.raises(redis.ResponseError, match="command not allowed when used memory"):
-        for number in range(40):
+        for number in range(80):
             r.set("k%d" % number, b"v" * 1000000)
     assert r.get("k0") == b"v" * 1000000
     assert r.flushall() is True
