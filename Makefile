@@ -38,17 +38,18 @@ say = @$(if $(V),:,printf '  %-7s %s\n' $(1) $@)
 VERSION := $(shell sed -n 's/^.define TARN_VERSION "\(.*\)"/\1/p' include/tarn.h)
 SONAME  := libtarn.so.0
 
-LAYERS  := core os table pack resp store server bench cli
+LAYERS  := core os table pack wal resp store server bench cli
 LOWER_core   :=
 LOWER_os     := core
 LOWER_table  := os core
+LOWER_wal    := os core
 LOWER_pack   := os core
 LOWER_resp   := os core
-LOWER_store  := table pack os core
-LOWER_server := store resp table pack os core
-LOWER_bench  := store resp table pack os core
-LOWER_cli    := bench server store resp table pack os core
-LIBRARY_LAYERS := core os table pack store
+LOWER_store  := table pack wal os core
+LOWER_server := store resp table pack wal os core
+LOWER_bench  := store resp table pack wal os core
+LOWER_cli    := bench server store resp table pack wal os core
+LIBRARY_LAYERS := core os table pack wal store
 
 # --- modes ---
 
@@ -89,9 +90,8 @@ LDFLAGS  += $(MODE) -pthread -Wl,-z,relro -Wl,-z,now -Wl,--as-needed
 # -O3 of the tests themselves too, besides making gcc warn of what cannot happen.
 LDFLAGS_TEST := $(filter-out -flto=auto -O3,$(LDFLAGS)) $(if $(LTO),-fno-lto)
 CFLAGS_TEST  := $(filter-out -flto=auto -ffat-lto-objects -O3 -Wnull-dereference,$(CFLAGS)) $(if $(LTO),-O1)
-LIBS     := -lurcu-qsbr -lm
+LIBS     := -lurcu-qsbr -lcbor -ljansson -lm
 LIBS_SERVER := -lmicrohttpd
-LIBS_BENCH  := -ljansson
 
 all: $(B)/tarn $(B)/libtarn.a $(B)/libtarn.so
 
@@ -104,7 +104,7 @@ archives = $(foreach l,$(1) $(LOWER_$(1)),$(B)/$(l).a)
 
 $(B)/tarn: $(call archives,cli)
 	$(call say,LINK)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(call archives,cli) $(LIBS_SERVER) $(LIBS_BENCH) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(call archives,cli) $(LIBS_SERVER) $(LIBS)
 
 # The static library is one relocatable object of finished machine code, so that any compiler's
 # linker takes it, with every name but tarn.h's made local, so that none can clash.
@@ -166,7 +166,7 @@ $(B)/$(1): test/$(1).c $(B)/testlib.a $(call archives,$(call test_folder,$(1)))
 	@$(if $(V),:,printf '  %-7s %s\n' TEST $$@)
 	$(Q)$(CC) $(CPPFLAGS) -Itest $(CFLAGS_TEST) $(LDFLAGS_TEST) $(TEST_WRAP) -o $$@ $$< \
 	    $(B)/testlib.a $(call archives,$(call test_folder,$(1))) $(B)/testlib.a \
-	    -lcmocka $(LIBS_SERVER) $(LIBS_BENCH) $(LIBS)
+	    -lcmocka $(LIBS_SERVER) $(LIBS)
 endef
 $(foreach t,$(UNIT_TESTS) $(FAULT_TESTS),$(eval $(call test_rule,$(t))))
 
@@ -209,7 +209,7 @@ $(B)/fuzz/all.a: $(FUZZ_TESTLIB) $(FUZZ_OBJECTS)
 $(B)/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(B)/fuzz/all.a
 	$(call say,CLANG)
 	$(Q)$(CLANG) $(CPPFLAGS) -Itest $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $< $(B)/fuzz/all.a \
-	    -lcmocka $(LIBS_SERVER) $(LIBS_BENCH) $(LIBS)
+	    -lcmocka $(LIBS_SERVER) $(LIBS)
 
 fuzz-build: $(addprefix $(B)/fuzz/fuzz_,$(FUZZERS))
 
@@ -261,7 +261,7 @@ includedir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(INCLUDEDIR))
 Name: tarn
 Description: Key-value store as a library
 Version: $(VERSION)
-Requires.private: liburcu-qsbr
+Requires.private: liburcu-qsbr libcbor jansson
 Libs: -L$${libdir} -ltarn
 Libs.private: -pthread -lm
 Cflags: -I$${includedir}

@@ -18,7 +18,7 @@ $(B)/bench/obj/%.o: bench/%.c
 $(B)/bench/embedded: $(PEERS) $(call archives,cli)
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(PEERS) $(call archives,cli) \
-	    $(PEER_LIBS) $(LIBS_SERVER) $(LIBS_BENCH) $(LIBS)
+	    $(PEER_LIBS) $(LIBS_SERVER) $(LIBS)
 
 # The writable store in process and over RESP while it grows, is flushed and expires.
 $(B)/bench/growth: $(B)/bench/obj/grow/growth.o $(B)/bench/obj/grow/growth_resp.o $(call archives,store)

@@ -69,7 +69,8 @@ extern "C" {
     X(BUSY, -11, "in use")                                                                         \
     X(CANCELLED, -12, "cancelled")                                                                 \
     X(READONLY, -13, "the data set is immutable")                                                  \
-    X(FULL, -14, "the memory limit is reached")
+    X(FULL, -14, "the memory limit is reached")                                                    \
+    X(UNSURE, -15, "outcome unknown: the change may be lost")
 
 enum tarn_status {
 #define X(name, value, text) TARN_##name = value,
@@ -122,9 +123,36 @@ enum tarn_eviction {
     TARN_EVICT_EXPIRING_SOONEST /* of those, one that expires soon */
 };
 
+/* What a writable store that has a directory can lose of changes that were acknowledged. Survivors
+ * are always the first changes of all, in their order. doc/durability.md. */
+enum tarn_durability {
+    TARN_DURABILITY_NONE,     /* no log: all since the last checkpoint */
+    TARN_DURABILITY_ASYNC,    /* process killed: queue_depth changes; power lost: also what the
+                                 system had not written yet */
+    TARN_DURABILITY_PERIODIC, /* process killed: none; power lost: those of two periods */
+    TARN_DURABILITY_COMMIT    /* none */
+};
+
+enum tarn_log_format { TARN_LOG_BINARY, TARN_LOG_CBOR, TARN_LOG_JSON };
+
+/* The dial. Zero is the documented default of every field but the first. */
+struct tarn_dial {
+    enum tarn_durability durability;
+    uint64_t queue_depth;            /* async; 0: 100,000 */
+    uint64_t period_us;              /* periodic; 0: 10,000 */
+    enum tarn_log_format log_format; /* of what is written from now on */
+    uint64_t log_bytes_max;          /* begin a checkpoint when the log is longer; 0: 1 GiB */
+    uint64_t checkpoint_s;           /* ... and when the last one is older; 0: never */
+};
+
 /* Zero is the documented default of every field. */
 struct tarn_options {
-    const char *path;                /* data file; NULL: a writable store in memory */
+    const char *path;                /* data file; NULL: a writable store */
+    const char *directory;           /* of a writable store: where it lives, made if it is not
+                                        there; NULL: in memory only */
+    struct tarn_dial dial;           /* with a directory */
+    unsigned log_files;              /* files that the log is spread over, 1..64; 0: 1 */
+    bool checkpoint_at_close;        /* so that the next tarn_open() finds no log to replay */
     const char *index_path;          /* NULL: path + ".tarnidx" */
     struct tarn_format format;       /* zero: detect */
     enum tarn_duplicates duplicates; /* which record of a repeated key counts */
@@ -361,6 +389,108 @@ TARN_API void tarn_session_touches(struct tarn_session *session, bool touches);
 
 /* Let the background free expired keys, or (for tests) not; reads never show them. Any thread. */
 TARN_API void tarn_expire_actively(struct tarn *store, bool active);
+
+/* --- durability: of a store that has a directory -------------------------------------------
+ *
+ * Calls that change something return when the dial allows to acknowledge it, and with COMMIT reads
+ * return when what they saw is durable: nobody sees a change that can still be lost. UNSURE: the
+ * log failed meanwhile, and whether the change is kept is not known. IO: the log has failed before;
+ * the store can be read only, until it is opened again. NOSPACE: the disk is full; nothing was
+ * changed, and once there is room again, writing goes on. */
+
+/* With `defers` the session's calls do not wait: tarn_session_sequence() then says what must reach
+ * TARN_ACKNOWLEDGED before anything that the session got, or did, since it was opened may be told
+ * to anybody. For callers that answer many at once. */
+TARN_API void tarn_session_defers(struct tarn_session *session, bool defers);
+TARN_API uint64_t tarn_session_sequence(struct tarn_session *session);
+
+enum tarn_level {
+    TARN_ACKNOWLEDGED, /* as the dial says */
+    TARN_WRITTEN,      /* kept when the process is killed */
+    TARN_DURABLE       /* kept when power is lost */
+};
+
+/* Has this change and every one before reached the level? Any thread; true without a directory. */
+TARN_API bool tarn_reached(struct tarn *store, uint64_t sequence, enum tarn_level level);
+/* Wait until it has; WRITTEN and DURABLE have it done now, whatever the dial says. timeout_us: 0 is
+ * none. A session of this thread should be offline meanwhile. Errors: UNSURE, CANCELLED (the time
+ * is up), INVALID (DURABILITY_NONE cannot reach it). */
+TARN_API TARN_MUST int tarn_await(struct tarn *store, uint64_t sequence, enum tarn_level level,
+                                  uint64_t timeout_us);
+/* Have it done soon, and do not wait. Any thread. */
+TARN_API void tarn_hurry(struct tarn *store, uint64_t sequence, enum tarn_level level);
+/* The last change made. Any thread. */
+TARN_API uint64_t tarn_sequence(struct tarn *store);
+
+/* Have `wake` called, on a thread of the store, whenever something may have reached a level or the
+ * state changed; it must be quick and must not call into the store. */
+struct tarn_listener;
+TARN_API TARN_MUST int tarn_listen(struct tarn *store, void (*wake)(void *context), void *context,
+                                   struct tarn_listener **ret_listener);
+TARN_API void tarn_unlisten(struct tarn_listener *listener); /* NULL is allowed */
+
+/* Write all there is into a new file and drop the log before it, while others go on; needs little
+ * memory. Never from a thread whose own session is online. Errors: BUSY (one is under way), INVALID
+ * (no directory), IO, NOSPACE, NOMEM; the old checkpoint and the log are then as they were. */
+TARN_API TARN_MUST int tarn_checkpoint(struct tarn *store, struct tarn_error *error);
+/* The same in the background; BUSY or OK. How it went: tarn_log_stats. */
+TARN_API TARN_MUST int tarn_checkpoint_start(struct tarn *store);
+
+/* Turn the dial. Any thread. Errors: INVALID (no directory, values out of range), IO. */
+TARN_API TARN_MUST int tarn_dial_set(struct tarn *store, const struct tarn_dial *dial,
+                                     struct tarn_error *error);
+
+/* A consistent copy of a store that is being served, in a new directory that can be opened: a
+ * checkpoint, hard links or copies of its files. Errors: as tarn_checkpoint(); INVALID: there is
+ * something of that name already. */
+TARN_API TARN_MUST int tarn_backup(struct tarn *store, const char *directory,
+                                   struct tarn_error *error);
+
+struct tarn_log_stats {
+    bool durable_store;    /* there is a directory; else all else is 0 */
+    struct tarn_dial dial; /* as it is now */
+    unsigned log_files;
+    int state;                                /* TARN_OK; NOSPACE; IO: failed */
+    char failure[256];                        /* why, if not OK */
+    uint64_t sequence, written, durable;      /* of changes; how far they have come */
+    uint64_t log_bytes;                       /* since the last checkpoint */
+    uint64_t records, bytes, syncs, segments; /* since the store was opened */
+    uint64_t pending_bytes;                   /* in memory, to be written */
+    uint64_t sync_us_total, sync_us_max;
+    bool checkpoint_running;
+    int checkpoint_status; /* of the last one; OK if there was none */
+    char checkpoint_failure[256];
+    int64_t checkpoint_time_ms; /* of the last good one; 0: none */
+    uint64_t checkpoint_us, checkpoint_bytes, checkpoint_records; /* of the last good one */
+    uint64_t checkpoints, checkpoints_failed;                     /* since the store was opened */
+    /* What tarn_open() found. */
+    uint64_t recovered_records; /* from the checkpoint */
+    uint64_t replayed_records, replayed_bytes;
+    uint64_t truncated_bytes; /* of a torn end */
+    uint64_t recovered_sequence, recovery_us;
+    bool closed_cleanly; /* the time before */
+};
+TARN_API void tarn_log_stats_get(struct tarn *store, struct tarn_log_stats *ret_stats);
+
+/* Read a directory that nobody has open, and say whether it is sound; changes nothing. report: one
+ * line a file and a verdict, for people. Errors: CORRUPT (the first bad place), MISSING, BUSY, IO.
+ */
+struct tarn_check_report {
+    uint64_t checkpoint_records, log_records, torn_bytes, sequence, files;
+    bool closed_cleanly;
+};
+typedef void (*tarn_line)(void *context, const char *line);
+TARN_API TARN_MUST int tarn_check(const char *directory, tarn_line line, void *context,
+                                  tarn_progress progress, void *progress_context,
+                                  struct tarn_check_report *ret_report, struct tarn_error *error);
+/* Salvage what is sound of `directory` into `target`, a new directory; the old is not touched.
+ * Counts what was lost in places, as one does not know in records. */
+struct tarn_repair_report {
+    uint64_t records, log_records, damaged_places, truncated_bytes, sequence;
+};
+TARN_API TARN_MUST int tarn_repair(const char *directory, const char *target, tarn_line line,
+                                   void *context, tarn_progress progress, void *progress_context,
+                                   struct tarn_repair_report *ret_report, struct tarn_error *error);
 
 /* --- figures and files -------------------------------------------------------------------- */
 

@@ -25,6 +25,8 @@ struct os_file_info {
     uint64_t device, inode;
 };
 
+typedef void (*os_visit_name)(void *context, const char *name);
+
 struct os {
     /* Files. `flags` are open(2)'s; O_CLOEXEC is added. */
     int (*open)(const struct os *os, const char *path, int flags, unsigned mode, int *ret_fd);
@@ -35,9 +37,18 @@ struct os {
                    size_t *ret_size);
     int (*write_at)(const struct os *os, int fd, const void *data, size_t size, uint64_t offset,
                     size_t *ret_size);
-    int (*sync)(const struct os *os, int fd); /* fsync(2) */
+    int (*sync)(const struct os *os, int fd);      /* fsync(2) */
+    int (*data_sync)(const struct os *os, int fd); /* fdatasync(2): content, and size if it grew */
+    int (*truncate)(const struct os *os, int fd, uint64_t size);
     int (*rename)(const struct os *os, const char *from, const char *to);
     int (*unlink)(const struct os *os, const char *path);
+    int (*link)(const struct os *os, const char *from, const char *to); /* a second name */
+    int (*make_directory)(const struct os *os, const char *path, unsigned mode);
+    /* Call visit with each name in a directory but "." and "..", in any order. */
+    int (*list)(const struct os *os, const char *path, os_visit_name visit, void *context);
+    /* Hold an open file exclusively until it is closed: -EWOULDBLOCK while another open file does.
+     */
+    int (*lock)(const struct os *os, int fd);
 
     /* Anonymous memory, zeroed, huge pages where the kernel grants them; only touched pages cost.
      * The address is aligned to 2 MiB when size >= 2 MiB, else to 64 bytes. The page after the last

@@ -18,6 +18,7 @@
  * 2. Outputs are written on success only; a failed entry leaves nothing open or mapped.
  * Failure modes: those of the system calls, as negative errno. */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -128,6 +129,65 @@ static int real_sync(const struct os *os, int fd)
         status = fsync(fd);
     while (status != 0 && errno == EINTR);
     return status == 0 ? 0 : -errno;
+}
+
+static int real_data_sync(const struct os *os, int fd)
+{
+    (void)os;
+    int status;
+    do
+        status = fdatasync(fd);
+    while (status != 0 && errno == EINTR);
+    return status == 0 ? 0 : -errno;
+}
+
+static int real_truncate(const struct os *os, int fd, uint64_t size)
+{
+    (void)os;
+    int status;
+    if (size > INT64_MAX)
+        return -EFBIG;
+    do
+        status = ftruncate(fd, (off_t)size);
+    while (status != 0 && errno == EINTR);
+    return status == 0 ? 0 : -errno;
+}
+
+static int real_link(const struct os *os, const char *from, const char *to)
+{
+    (void)os;
+    return link(from, to) == 0 ? 0 : -errno;
+}
+
+static int real_make_directory(const struct os *os, const char *path, unsigned mode)
+{
+    (void)os;
+    return mkdir(path, mode) == 0 ? 0 : -errno;
+}
+
+static int real_list(const struct os *os, const char *path, os_visit_name visit, void *context)
+{
+    (void)os;
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return -errno;
+    const struct dirent *entry;
+    while (errno = 0, (entry = readdir(directory)) != NULL)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            visit(context, entry->d_name);
+    int status = -errno;
+    closedir(directory);
+    return status;
+}
+
+/* A lock of the open file description, so that two opens of one process exclude each other, too. */
+static int real_lock(const struct os *os, int fd)
+{
+    (void)os;
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+        return 0;
+    return errno == EACCES || errno == EAGAIN ? -EWOULDBLOCK : -errno;
 }
 
 static int real_rename(const struct os *os, const char *from, const char *to)
@@ -379,6 +439,12 @@ const struct os *os_real(void)
         .read_at = real_read_at,
         .write_at = real_write_at,
         .sync = real_sync,
+        .data_sync = real_data_sync,
+        .truncate = real_truncate,
+        .link = real_link,
+        .make_directory = real_make_directory,
+        .list = real_list,
+        .lock = real_lock,
         .rename = real_rename,
         .unlink = real_unlink,
         .map = real_map,

@@ -132,6 +132,48 @@ static int fault_sync(const struct os *os, int fd)
     return status != 0 ? status : f->next->sync(f->next, fd);
 }
 
+static int fault_data_sync(const struct os *os, int fd)
+{
+    struct fault_os *f = self(os);
+    int status = begin(f, FAULT_DATA_SYNC, NULL);
+    return status != 0 ? status : f->next->data_sync(f->next, fd);
+}
+
+static int fault_truncate(const struct os *os, int fd, uint64_t size)
+{
+    struct fault_os *f = self(os);
+    int status = begin(f, FAULT_TRUNCATE, NULL);
+    return status != 0 ? status : f->next->truncate(f->next, fd, size);
+}
+
+static int fault_link(const struct os *os, const char *from, const char *to)
+{
+    struct fault_os *f = self(os);
+    int status = begin(f, FAULT_LINK, NULL);
+    return status != 0 ? status : f->next->link(f->next, from, to);
+}
+
+static int fault_make_directory(const struct os *os, const char *path, unsigned mode)
+{
+    struct fault_os *f = self(os);
+    int status = begin(f, FAULT_MAKE_DIRECTORY, NULL);
+    return status != 0 ? status : f->next->make_directory(f->next, path, mode);
+}
+
+static int fault_list(const struct os *os, const char *path, os_visit_name visit, void *context)
+{
+    struct fault_os *f = self(os);
+    int status = begin(f, FAULT_LIST, NULL);
+    return status != 0 ? status : f->next->list(f->next, path, visit, context);
+}
+
+static int fault_lock(const struct os *os, int fd)
+{
+    struct fault_os *f = self(os);
+    int status = begin(f, FAULT_LOCK, NULL);
+    return status != 0 ? status : f->next->lock(f->next, fd);
+}
+
 static int fault_rename(const struct os *os, const char *from, const char *to)
 {
     struct fault_os *f = self(os);
@@ -252,8 +294,14 @@ void fault_os_init(struct fault_os *f, const struct os *next)
         .read_at = fault_read_at,
         .write_at = fault_write_at,
         .sync = fault_sync,
+        .data_sync = fault_data_sync,
+        .truncate = fault_truncate,
         .rename = fault_rename,
         .unlink = fault_unlink,
+        .link = fault_link,
+        .make_directory = fault_make_directory,
+        .list = fault_list,
+        .lock = fault_lock,
         .map = fault_map,
         .unmap = fault_unmap,
         .discard = fault_discard,
@@ -326,9 +374,30 @@ bool fault_os_clean(struct fault_os *f)
 const char *fault_entry_name(enum fault_entry entry)
 {
     static const char *const names[FAULT_ENTRY_COUNT] = {
-        "open",        "close",   "file_info", "read_at", "write_at", "sync",
-        "rename",      "unlink",  "map",       "unmap",   "discard",  "monotonic_ns",
-        "realtime_us", "entropy", "listen",    "accept",  "receive",  "send",
+        [FAULT_OPEN] = "open",
+        [FAULT_CLOSE] = "close",
+        [FAULT_FILE_INFO] = "file_info",
+        [FAULT_READ_AT] = "read_at",
+        [FAULT_WRITE_AT] = "write_at",
+        [FAULT_SYNC] = "sync",
+        [FAULT_DATA_SYNC] = "data_sync",
+        [FAULT_TRUNCATE] = "truncate",
+        [FAULT_RENAME] = "rename",
+        [FAULT_UNLINK] = "unlink",
+        [FAULT_LINK] = "link",
+        [FAULT_MAKE_DIRECTORY] = "make_directory",
+        [FAULT_LIST] = "list",
+        [FAULT_LOCK] = "lock",
+        [FAULT_MAP] = "map",
+        [FAULT_UNMAP] = "unmap",
+        [FAULT_DISCARD] = "discard",
+        [FAULT_MONOTONIC_NS] = "monotonic_ns",
+        [FAULT_REALTIME_US] = "realtime_us",
+        [FAULT_ENTROPY] = "entropy",
+        [FAULT_LISTEN] = "listen",
+        [FAULT_ACCEPT] = "accept",
+        [FAULT_RECEIVE] = "receive",
+        [FAULT_SEND] = "send",
     };
     return names[entry];
 }

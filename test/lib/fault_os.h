@@ -30,8 +30,14 @@ enum fault_entry {
     FAULT_READ_AT,
     FAULT_WRITE_AT,
     FAULT_SYNC,
+    FAULT_DATA_SYNC,
+    FAULT_TRUNCATE,
     FAULT_RENAME,
     FAULT_UNLINK,
+    FAULT_LINK,
+    FAULT_MAKE_DIRECTORY,
+    FAULT_LIST,
+    FAULT_LOCK,
     FAULT_MAP,
     FAULT_UNMAP,        /* counted only: it cannot fail */
     FAULT_DISCARD,      /* the contents stay */

@@ -88,6 +88,24 @@ static int memory_unlink(const struct os *os, const char *path)
     return -EROFS;
 }
 
+static int memory_truncate(const struct os *os, int fd, uint64_t size)
+{
+    (void)os, (void)fd, (void)size;
+    return -EROFS;
+}
+
+static int memory_make_directory(const struct os *os, const char *path, unsigned mode)
+{
+    (void)os, (void)path, (void)mode;
+    return -EROFS;
+}
+
+static int memory_list(const struct os *os, const char *path, os_visit_name visit, void *context)
+{
+    (void)os, (void)path, (void)visit, (void)context;
+    return -EROFS;
+}
+
 static int memory_map(const struct os *os, size_t size, void **ret_address)
 {
     if (size == 0)
@@ -141,7 +159,13 @@ void memory_os_init(struct memory_os *m)
     m->os.read_at = memory_read_at;
     m->os.write_at = memory_write_at;
     m->os.sync = memory_sync;
+    m->os.data_sync = memory_sync;
+    m->os.truncate = memory_truncate;
     m->os.rename = memory_rename;
+    m->os.link = memory_rename;
+    m->os.make_directory = memory_make_directory;
+    m->os.list = memory_list;
+    m->os.lock = memory_sync;
     m->os.unlink = memory_unlink;
     m->os.map = memory_map;
     m->os.unmap = memory_unmap;
