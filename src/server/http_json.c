@@ -6,8 +6,8 @@
  * the shape asked for is INVALID with its place. */
 #include "server/http_json.h"
 
+#include "core/escape.h"
 #include "core/number.h"
-#include "server/escape.h"
 
 int http_json_fail(struct http_json *p, size_t at, const char *what)
 {

@@ -8,8 +8,8 @@
 
 #include <stdlib.h>
 
+#include "core/escape.h"
 #include "core/hash.h"
-#include "server/escape.h"
 #include "server/http_json.h"
 
 static int add_key(struct tarn_bytes key, size_t keys_max, struct tarn_bytes **keys, size_t *count,

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/escape.h"
 #include "core/hash.h"
-#include "server/escape.h"
 #include "server/http_internal.h"
 
 enum MHD_Result http_send(struct http_connection *c, struct MHD_Connection *mhd, unsigned status,

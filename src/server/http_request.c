@@ -7,8 +7,8 @@
 
 #include <arpa/inet.h>
 
+#include "core/escape.h"
 #include "core/number.h"
-#include "server/escape.h"
 #include "server/secret.h"
 
 /* --- percent-encoding --- */

@@ -12,8 +12,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "core/escape.h"
 #include "core/number.h"
-#include "server/escape.h"
 #include "server/metrics_table.h"
 
 /* --- one figure as text --- */

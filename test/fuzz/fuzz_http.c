@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "core/assert.h"
-#include "server/escape.h"
+#include "core/escape.h"
 #include "server/http_mget.h"
 #include "server/http_mset.h"
 #include "server/http_request.h"

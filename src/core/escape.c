@@ -3,7 +3,7 @@
  * How: UTF-8 is checked by the table of RFC 3629 section 4; escaping copies runs of harmless bytes
  * at once, so that ordinary text costs one scan and one copy.
  * Invariants: no function reads outside the view it is given. */
-#include "server/escape.h"
+#include "core/escape.h"
 
 /* Size 1..4 of the UTF-8 character at p (size bytes are there, at least one), 0 if malformed. */
 static size_t utf8_char_size(const unsigned char *p, size_t size)

@@ -4,8 +4,8 @@
  * sizes up to 300 there and back; for UTF-8 every two-byte string and the borders of each range. */
 #include "lib/test.h"
 
+#include "core/escape.h"
 #include "lib/guard.h"
-#include "server/escape.h"
 
 static struct guard guard;
 

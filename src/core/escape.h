@@ -1,7 +1,7 @@
 /* Text forms of arbitrary bytes: JSON strings, Prometheus labels, base64; and UTF-8 validity.
  * Pure. Appends follow core/buffer.h: they never fail half-way, the caller checks `failed`. */
-#ifndef SERVER_ESCAPE_H
-#define SERVER_ESCAPE_H
+#ifndef CORE_ESCAPE_H
+#define CORE_ESCAPE_H
 
 #include "core/buffer.h"
 
