@@ -399,8 +399,8 @@ TARN_API void tarn_expire_actively(struct tarn *store, bool active);
  * changed, and once there is room again, writing goes on. */
 
 /* With `defers` the session's calls do not wait: tarn_session_sequence() then says what must reach
- * TARN_ACKNOWLEDGED before anything that the session got, or did, since it was opened may be told
- * to anybody. For callers that answer many at once. */
+ * TARN_ACKNOWLEDGED before anything that the session got, or did, since that was last asked may be
+ * told to anybody (0: nothing must), and begins anew. For callers that answer many at once. */
 TARN_API void tarn_session_defers(struct tarn_session *session, bool defers);
 TARN_API uint64_t tarn_session_sequence(struct tarn_session *session);
 
