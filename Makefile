@@ -34,6 +34,7 @@ MAKEFLAGS += --no-builtin-rules
 Q := $(if $(V),,@)
 say = @$(if $(V),:,printf '  %-7s %s\n' $(1) $@)
 .SUFFIXES:
+comma := ,
 
 VERSION := $(shell sed -n 's/^.define TARN_VERSION "\(.*\)"/\1/p' include/tarn.h)
 SONAME  := libtarn.so.0
@@ -148,6 +149,12 @@ FAULT_TESTS := $(patsubst test/%.c,%,$(wildcard test/fault/test_*.c))
 test_folder = $(word 2,$(subst _, ,$(notdir $(1))))
 # test/lib/fault_malloc.c can fail these; so testlib.a comes once more behind what calls them.
 TEST_WRAP := $(foreach f,malloc calloc realloc aligned_alloc strdup strndup,-Wl,--wrap=$(f))
+# Programs whose threads take turns (test/lib/turns.h) have every way of waiting wrapped.
+TURNS_TESTS := unit/test_core_turns fault/test_store_crash
+TURNS_WRAP := $(addprefix -Wl$(comma)--wrap=,clock_gettime lock_wait nanosleep sched_yield \
+    urcu_qsbr_synchronize_rcu $(addprefix pthread_,create join mutex_lock mutex_trylock \
+    mutex_unlock cond_wait cond_timedwait cond_signal cond_broadcast))
+test_wrap = $(TEST_WRAP) $(if $(filter $(1),$(TURNS_TESTS)),$(TURNS_WRAP))
 TESTLIB_OBJECTS := $(patsubst test/lib/%.c,$(B)/testlib/%.o,$(wildcard test/lib/*.c))
 
 $(B)/testlib/%.o: test/lib/%.c
@@ -164,7 +171,7 @@ define test_rule
 $(B)/$(1): test/$(1).c $(B)/testlib.a $(call archives,$(call test_folder,$(1)))
 	@mkdir -p $$(@D)
 	@$(if $(V),:,printf '  %-7s %s\n' TEST $$@)
-	$(Q)$(CC) $(CPPFLAGS) -Itest $(CFLAGS_TEST) $(LDFLAGS_TEST) $(TEST_WRAP) -o $$@ $$< \
+	$(Q)$(CC) $(CPPFLAGS) -Itest $(CFLAGS_TEST) $(LDFLAGS_TEST) $(call test_wrap,$(1)) -o $$@ $$< \
 	    $(B)/testlib.a $(call archives,$(call test_folder,$(1))) $(B)/testlib.a \
 	    -lcmocka $(LIBS_SERVER) $(LIBS)
 endef
