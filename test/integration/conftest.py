@@ -57,17 +57,19 @@ def sanitized():
 
 
 def free_port():
-    """A free port below the range from which the kernel takes outgoing ports, so that no
-    connection of another test can occupy it meanwhile."""
+    """A free port of $TARN_TEST_PORTS: below the range from which the kernel takes outgoing ports,
+    so that no connection of another test can occupy it meanwhile. Tests that run at the same time
+    are given ranges that do not overlap."""
+    first, last = map(int, os.environ.get("TARN_TEST_PORTS", "20000-31999").split("-"))
     for _ in range(1000):
-        port = random.randrange(20000, 32000)
+        port = random.randint(first, last)
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
                 return port
             except OSError:
                 continue
-    raise RuntimeError("no free port between 20000 and 32000")
+    raise RuntimeError("no free port between %d and %d" % (first, last))
 
 
 class Output:

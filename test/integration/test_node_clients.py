@@ -4,6 +4,7 @@ Method: the programs in node/ run against a server and assert for themselves. Th
 are pinned by node/package-lock.json; `npm ci` brings them when they are not there. Without node
 or npm the tests are skipped.
 """
+import fcntl
 import json
 import os
 import shutil
@@ -27,9 +28,15 @@ def node_version():
 
 @pytest.fixture(scope="session")
 def modules():
-    """node_modules as the lock file wants it."""
+    """node_modules as the lock file wants it; other sessions that want it wait meanwhile."""
     lock = os.path.join(HERE, "package-lock.json")
     installed = os.path.join(HERE, "node_modules", ".package-lock.json")
+    with open(lock) as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        install(lock, installed)
+
+
+def install(lock, installed):
     if not os.path.exists(installed) or os.path.getmtime(installed) < os.path.getmtime(lock):
         done = run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=HERE,
                    timeout=300)
