@@ -332,15 +332,17 @@ static int tell_progress(struct reading *r, uint64_t at)
     return error_set(r->error, TARN_CANCELLED, "%s: cancelled", r->path);
 }
 
-/* Everything was sound by itself; is it all there? */
+/* Everything was sound by itself; is it all there? To salvage, that is one more sign. */
 static int check_totals(struct reading *r)
 {
     const unsigned char *f = r->footer;
-    if (load_u64le(f + FOOTER_RECORDS) != r->totals.records ||
-        load_u64le(f + FOOTER_EXPIRING) != r->totals.expiring ||
-        load_u64le(f + FOOTER_BLOCKS) != r->totals.blocks || load_u64le(f + FOOTER_SUM) != r->sum)
-        return corrupt(r, r->end, "the blocks are not those that the footer counts");
-    return TARN_OK;
+    if (load_u64le(f + FOOTER_RECORDS) == r->totals.records &&
+        load_u64le(f + FOOTER_EXPIRING) == r->totals.expiring &&
+        load_u64le(f + FOOTER_BLOCKS) == r->totals.blocks && load_u64le(f + FOOTER_SUM) == r->sum)
+        return TARN_OK;
+    if (r->damaged != NULL && *r->damaged > 0)
+        return TARN_OK; /* it is known why */
+    return damage(r, r->end, "the blocks are not those that the footer counts");
 }
 
 static int read_all(struct reading *r, uint64_t expected_checksum)
@@ -356,7 +358,7 @@ static int read_all(struct reading *r, uint64_t expected_checksum)
         return status;
     r->totals.bytes = r->file_bytes;
     r->totals.checksum = load_u64le(r->footer + FOOTER_CHECKSUM);
-    return r->damaged == NULL ? check_totals(r) : TARN_OK;
+    return check_totals(r);
 }
 
 int checkpoint_read(const struct os *os, const char *path, uint64_t expected_checksum,

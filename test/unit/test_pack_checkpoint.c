@@ -105,6 +105,15 @@ static void add(struct fixture *f, struct checkpoint_writer *w, struct tarn_reco
     note(&f->expected, &record);
 }
 
+/* The offset behind the block at `at`, which is no larger than blocks are. */
+static size_t next_block(const struct fixture *f, size_t at)
+{
+    const unsigned char *head = f->file.data + at;
+    size_t size = BLOCK_HEAD_BYTES + load_u32le(head + BLOCK_BODY_BYTES);
+    assert_true(size <= CHECKPOINT_BLOCK_BYTES || load_u32le(head + BLOCK_RECORDS) == 1);
+    return at + size;
+}
+
 static void finish(struct fixture *f, struct checkpoint_writer *w)
 {
     buffer_clear(&f->file);
@@ -112,6 +121,10 @@ static void finish(struct fixture *f, struct checkpoint_writer *w)
     assert_true(file_read(f->path, &f->file));
     assert_int_equal(f->totals.bytes, f->file.size);
     assert_true(f->totals.checksum != 0);
+    size_t at = HEADER_BYTES;
+    for (uint64_t i = 0; i < f->totals.blocks; i++)
+        at = next_block(f, at);
+    assert_int_equal(at + FOOTER_BYTES, f->file.size);
 }
 
 /* A file of so many records with keys and values up to these sizes. */
@@ -324,11 +337,9 @@ enum { BLOCKS_MAX = 64 };
 static size_t find_blocks(const struct fixture *f, size_t at[BLOCKS_MAX])
 {
     size_t count = 0;
-    at[0] = HEADER_BYTES;
-    while (at[count] < f->file.size - FOOTER_BYTES) {
-        size_t body = load_u32le(f->file.data + at[count] + BLOCK_BODY_BYTES);
-        at[count + 1] = at[count] + BLOCK_HEAD_BYTES + body;
-        assert_true(++count < BLOCKS_MAX);
+    for (at[0] = HEADER_BYTES; at[count] < f->file.size - FOOTER_BYTES; count++) {
+        assert_true(count + 1 < BLOCKS_MAX);
+        at[count + 1] = next_block(f, at[count]);
     }
     assert_int_equal(count, f->totals.blocks);
     return count;
@@ -427,6 +438,18 @@ static void parts_of_others(void **context)
     buffer_done(&other);
 }
 
+/* With no block between them, only their own bytes tell that header and footer are of two files. */
+static void ends_of_two(void **context)
+{
+    struct fixture *f = *context;
+    write_file(f, 0, 0, 0, 0);
+    unsigned char footer[FOOTER_BYTES];
+    memcpy(footer, f->file.data + HEADER_BYTES, FOOTER_BYTES);
+    write_file(f, 0, 0, 0, 0);
+    memcpy(f->file.data + HEADER_BYTES, footer, FOOTER_BYTES);
+    assert_refused(f, buffer_view(&f->file), 0, "two files", 0);
+}
+
 /* --- forged: right checksums over wrong contents --- */
 
 static void forge_block(unsigned char *block, uint64_t salt)
@@ -480,6 +503,29 @@ static void impossible_contents(void **context)
         }
     }
     buffer_done(&got);
+}
+
+static void forged_is_refused(struct fixture *f, const char *what)
+{
+    forge_block(f->file.data + HEADER_BYTES, load_u64le(f->file.data + HEADER_SALT));
+    forge_footer(f->file.data, f->file.size);
+    assert_refused(f, buffer_view(&f->file), 0, what, 0);
+}
+
+/* Bytes behind the last record; an expiry that means none. */
+static void loose_contents(void **context)
+{
+    struct fixture *f = *context;
+    write_file(f, 3, 4, 3, 5);
+    store_u32le(f->file.data + HEADER_BYTES + BLOCK_RECORDS, 3);
+    store_u64le(f->file.data + f->file.size - FOOTER_BYTES + FOOTER_RECORDS, 3);
+    store_u64le(f->file.data + f->file.size - FOOTER_BYTES + FOOTER_EXPIRING, 1);
+    forged_is_refused(f, "loose bytes");
+    write_file(f, 3, 1, 3, 5);
+    memset(f->file.data + HEADER_BYTES + BLOCK_HEAD_BYTES + 2, 0, 8); /* behind two short sizes */
+    store_u64le(f->file.data + f->file.size - FOOTER_BYTES + FOOTER_EXPIRING, 0);
+    buffer_clear(&f->expected);
+    forged_is_refused(f, "expires at 0");
 }
 
 /* The counts of the footer, each off by one under a right checksum. */
@@ -591,6 +637,25 @@ static void salvage_cut(void **context)
     buffer_done(&file);
 }
 
+/* Filling before a block so that its head lies across any border of what is searched at a time. */
+static void salvage_searches_everywhere(void **context)
+{
+    struct fixture *f = *context;
+    size_t at[BLOCKS_MAX];
+    struct buffer file = {0};
+    static unsigned char filling[(256 << 10) + 40];
+    write_equal_blocks(f, 2);
+    find_blocks(f, at);
+    for (size_t more = 0; more < 2 * BLOCK_HEAD_BYTES; more++) {
+        buffer_clear(&file);
+        buffer_append(&file, f->file.data, at[1]);
+        buffer_append(&file, filling, (256 << 10) - BLOCK_HEAD_BYTES - 8 + more);
+        buffer_append(&file, f->file.data + at[1], f->file.size - at[1]);
+        assert_salvaged(f, buffer_view(&file), 2, 2, 3);
+    }
+    buffer_done(&file);
+}
+
 /* --- failures --- */
 
 /* Write a file with one of everything. TARN_OK or the failure, which leaves nothing behind. */
@@ -659,6 +724,29 @@ static void every_call_fails(void **context)
     }
     fault_os_done(&faults);
     buffer_done(&got);
+}
+
+/* The syncs on the way are part of it: a failed one is the file's failure. */
+static void sync_on_the_way_fails(void **context)
+{
+    struct fixture *f = *context;
+    struct fault_os faults;
+    struct checkpoint_writer *w;
+    struct tarn_error error = {0};
+    static char value[1 << 20];
+    struct tarn_record record = {{"k", 1}, {value, sizeof value}, 0};
+    int status = TARN_OK;
+    fault_os_init(&faults, NULL);
+    fault_os_fail(&faults, FAULT_DATA_SYNC, 2, EIO, false);
+    assert_int_equal(checkpoint_create(&faults.os, f->path, &about_test, &w, &error), TARN_OK);
+    for (int i = 0; i < 40 && status == TARN_OK; i++)
+        status = checkpoint_add(w, &record, &error);
+    assert_int_equal(status, TARN_IO);
+    assert_non_null(strstr(error.text, f->path));
+    assert_int_equal(checkpoint_commit(w, &f->totals, &error), TARN_IO);
+    assert_true(fault_os_clean(&faults));
+    assert_int_equal(scratch_count(&f->scratch, ""), 0);
+    fault_os_done(&faults);
 }
 
 static void short_transfers(void **context)
@@ -790,12 +878,16 @@ int main(void)
         TEST(every_length),
         TEST(blocks_out_of_place),
         TEST(parts_of_others),
+        TEST(ends_of_two),
         TEST(impossible_contents),
+        TEST(loose_contents),
         TEST(footer_counts),
         TEST(newer_version),
         TEST(salvage_flips),
         TEST(salvage_cut),
+        TEST(salvage_searches_everywhere),
         TEST(every_call_fails),
+        TEST(sync_on_the_way_fails),
         TEST(short_transfers),
         TEST(every_allocation_fails),
         TEST(missing),
