@@ -6,8 +6,10 @@
  * record has two steps, so that only the second one need be done in order: record_prepare() encodes
  * a change and sums its payload; record_seal() adds sequence and checksum.
  *
- * Encodings: `binary` and `cbor` have a head of RECORD_HEAD_BYTES with a check of its own, salted,
- * by which a sound head is recognised wherever it lies; `json` is one line of text a record. */
+ * Encodings: each record begins with a head, which has a check of its own, salted, by which it is
+ * recognised wherever it lies. In `binary` and `cbor` it has RECORD_HEAD_BYTES (in cbor as a byte
+ * string before the payload's map, so that all is a sequence of CBOR items); `json` is one line of
+ * text a record, and its head is the first 103 characters of it. */
 #ifndef WAL_RECORD_H
 #define WAL_RECORD_H
 
@@ -73,9 +75,29 @@ enum record_found record_read(enum wal_encoding encoding, struct tarn_bytes byte
 bool record_evidence(enum wal_encoding encoding, struct tarn_bytes bytes, uint64_t salt,
                      uint64_t sequence);
 
-/* Append the seal of a clean end, and what fills a segment's room ahead of its records. */
+/* Append the seal of a clean end, and what fills a segment's room ahead of its records. The seal
+ * says that every sequence up to its own is synced, whatever the file: so it is written when they
+ * are. */
 void record_append_seal(enum wal_encoding encoding, uint64_t last_sequence,
                         struct record_chain *chain, struct buffer *out);
 unsigned char record_filling(enum wal_encoding encoding); /* the byte */
+bool record_only_filling(enum wal_encoding encoding, struct tarn_bytes bytes);
+
+/* --- where the chain is broken --- */
+
+/* What the head of a record says. */
+struct record_mark {
+    struct record_stamp stamp;
+    bool seal;         /* or a record that claims to be synced itself */
+    uint64_t checksum; /* not vouched for by the head's check */
+};
+
+/* The next head that looks sound by itself, at *at or after it, which becomes its place; the
+ * payload is not looked at. False: none begins where there is room for a head. */
+bool record_find(enum wal_encoding encoding, struct tarn_bytes bytes, uint64_t salt, size_t *at,
+                 struct record_mark *ret_mark);
+
+size_t record_head_bytes(enum wal_encoding encoding); /* of one head */
+size_t record_bytes_max(enum wal_encoding encoding);  /* no record is larger */
 
 #endif

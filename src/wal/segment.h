@@ -10,7 +10,7 @@
 #include "os/os.h"
 #include "wal/record.h"
 
-#define SEGMENT_HEADER_BYTES 128 /* in JSON a line of that length */
+#define SEGMENT_HEADER_BYTES 256 /* in JSON a line of that length */
 #define WAL_FILES_MAX        64
 
 struct segment_header {
@@ -19,9 +19,10 @@ struct segment_header {
     uint64_t number;   /* from 1 */
     uint64_t store_id; /* random, the directory's: a foreign segment is no part of this log */
     uint64_t salt;     /* random */
-    uint64_t previous_sequence; /* of the last record of this file's segment before; 0: none */
-    uint64_t previous_checksum;
-    uint64_t first_sequence; /* every record here has this sequence or a higher one */
+    uint64_t previous_sequence; /* of the last record in this file's segments before; 0: none */
+    uint64_t previous_checksum; /* where the chain of the segment before ended: that of its seal, of
+                                   its last record, or if it has neither of its header; 0: none */
+    uint64_t first_sequence;    /* every record here has this sequence or a higher one */
 };
 
 /* "wal-03-0000000017.log" */
