@@ -136,6 +136,61 @@ void escape_json_lossy(struct buffer *out, struct tarn_bytes bytes)
     buffer_append_byte(out, '"');
 }
 
+enum json_form { JSON_PLAIN, JSON_ESCAPED, JSON_BASE64 };
+
+/* For a string with bytes that are not plain ASCII. */
+static enum json_form find_json_form(struct tarn_bytes bytes, bool escapes)
+{
+    const unsigned char *p = bytes.data;
+    size_t size = bytes.size;
+
+    if (!utf8_valid(bytes) || memchr(p, 0, bytes.size) != NULL)
+        return JSON_BASE64;
+    for (size_t i = 0; escapes && i < bytes.size; i++) {
+        if (p[i] == '"' || p[i] == '\\' || (p[i] >= '\b' && p[i] <= '\r' && p[i] != '\v'))
+            size += 1;
+        else if (p[i] < 0x20)
+            size += 5;
+    }
+    if (size > (bytes.size + 2) / 3 * 4)
+        return JSON_BASE64;
+    return escapes ? JSON_ESCAPED : JSON_PLAIN;
+}
+
+/* How a string is written. The loop is one that compilers make vectors of. */
+static enum json_form json_form(struct tarn_bytes bytes)
+{
+    const unsigned char *p = bytes.data;
+    unsigned char high = 0, special = 0;
+
+    for (size_t i = 0; i < bytes.size; i++) {
+        high |= p[i];
+        special |= (unsigned char)((p[i] < 0x20) | (p[i] == '"') | (p[i] == '\\'));
+    }
+    return special == 0 && high < 0x80 ? JSON_PLAIN : find_json_form(bytes, special != 0);
+}
+
+void escape_json_member(struct buffer *out, struct tarn_bytes name, struct tarn_bytes bytes)
+{
+    enum json_form form = json_form(bytes);
+
+    if (!buffer_reserve(out, name.size + (bytes.size + 2) / 3 * 4 + 16))
+        return;
+    buffer_append_byte(out, '"');
+    buffer_append(out, name.data, name.size);
+    buffer_append_text(out, form == JSON_BASE64 ? "_base64\":" : "\":");
+    if (form == JSON_ESCAPED) {
+        escape_json(out, bytes);
+        return;
+    }
+    buffer_append_byte(out, '"');
+    if (form == JSON_BASE64)
+        base64_append(out, bytes);
+    else if (bytes.size > 0)
+        buffer_append(out, bytes.data, bytes.size);
+    buffer_append_byte(out, '"');
+}
+
 void escape_prometheus(struct buffer *out, struct tarn_bytes bytes)
 {
     const char *p = bytes.data;

@@ -15,6 +15,11 @@ void escape_json(struct buffer *out, struct tarn_bytes bytes);
 /* The same for bytes of unknown origin: what is not UTF-8 becomes U+FFFD. For error texts. */
 void escape_json_lossy(struct buffer *out, struct tarn_bytes bytes);
 
+/* A member of an object: "name":"..."; or "name_base64":"..." where the bytes are not UTF-8, have a
+ * NUL, or would be longer with their escapes. So it takes at most 4/3 of them and 32 bytes more
+ * than the name. */
+void escape_json_member(struct buffer *out, struct tarn_bytes name, struct tarn_bytes bytes);
+
 /* The inside of a Prometheus label value: \ " and newline escaped. */
 void escape_prometheus(struct buffer *out, struct tarn_bytes bytes);
 

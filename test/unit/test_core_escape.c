@@ -162,6 +162,39 @@ static void test_base64_round_trip(void **state)
     }
 }
 
+static void check_member(const char *data, size_t size, const char *expected)
+{
+    struct buffer out = {0};
+    escape_json_member(&out, bytes_of("key"), guard_end(&guard, data, size));
+    check(&out, expected);
+}
+
+/* Trips if bytes are written as text that is not theirs, or at a length that has no bound. */
+static void test_json_member(void **state)
+{
+    (void)state;
+    check_member("", 0, "\"key\":\"\"");
+    check_member("plain", 5, "\"key\":\"plain\"");
+    check_member("\xc3\xa9", 2, "\"key\":\"\xc3\xa9\"");
+    check_member("a\"\n", 3, "\"key\":\"a\\\"\\n\"");
+    check_member("\xff", 1, "\"key_base64\":\"/w==\"");
+    check_member("a\0b", 3, "\"key_base64\":\"YQBi\"");
+    check_member("\x01\x02\x03", 3, "\"key_base64\":\"AQID\""); /* 4 bytes against 18 */
+    check_member("ab\x01", 3, "\"key_base64\":\"YWIB\"");
+    check_member("abcdefghijklmnop\x01", 17, "\"key\":\"abcdefghijklmnop\\u0001\"");
+    for (size_t size = 0; size < 100; size++) {
+        char data[100];
+        struct buffer out = {0};
+        for (int byte = 0; byte < 128; byte++) {
+            memset(data, byte, size);
+            buffer_clear(&out);
+            escape_json_member(&out, bytes_of("k"), guard_end(&guard, data, size));
+            assert_true(out.size <= (size + 2) / 3 * 4 + 1 + 16);
+        }
+        buffer_done(&out);
+    }
+}
+
 static void test_bound(void **state)
 {
     (void)state;
@@ -177,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_json_lossy),
+        cmocka_unit_test(test_json_member),
         cmocka_unit_test(test_prometheus),
         cmocka_unit_test(test_utf8_borders),
         cmocka_unit_test(test_utf8_every_pair),
