@@ -176,7 +176,8 @@ static void test_json_member(void **state)
     check_member("", 0, "\"key\":\"\"");
     check_member("plain", 5, "\"key\":\"plain\"");
     check_member("\xc3\xa9", 2, "\"key\":\"\xc3\xa9\"");
-    check_member("a\"\n", 3, "\"key\":\"a\\\"\\n\"");
+    check_member("abcdef\"\n", 8, "\"key\":\"abcdef\\\"\\n\"");
+    check_member("a\"\n", 3, "\"key_base64\":\"YSIK\"");
     check_member("\xff", 1, "\"key_base64\":\"/w==\"");
     check_member("a\0b", 3, "\"key_base64\":\"YQBi\"");
     check_member("\x01\x02\x03", 3, "\"key_base64\":\"AQID\""); /* 4 bytes against 18 */
