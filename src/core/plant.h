@@ -13,6 +13,11 @@ enum plant_bug {
     PLANT_NONE,
     PLANT_LENGTH_UNCHECKED,   /* wal: lengths are not part of a record's checksum */
     PLANT_SEQUENCE_UNCHECKED, /* wal: replay does not look for gaps in the sequences */
+    PLANT_NO_DATA_SYNC,       /* wal: records are written and never synced */
+    PLANT_EARLY_HORIZON,      /* wal: under `commit` changes may be told of before the sync */
+    PLANT_NO_DIRECTORY_SYNC,  /* wal: a new segment's name is not synced */
+    PLANT_SYNC_RETRIED,       /* wal: a sync that failed is tried again, and believed */
+    PLANT_SHORT_WRITE,        /* wal: how much a write took is not looked at */
 };
 
 static inline bool plant(enum plant_bug bug)

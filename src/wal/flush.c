@@ -1,0 +1,206 @@
+/* The flushers: a thread a file that writes, syncs and sleeps as the dial says.
+ *
+ * How: again and again a flusher makes a plan: write, sync, try again after the disk was full, or
+ * sleep, until when, and at how many pending bytes to be woken before. A plan to sleep is made
+ * under the log's lock together with `wake_bytes`, so whoever appends or asks afterwards wakes it.
+ *   async     writes WAL_BATCH_BYTES or after WAL_BATCH_NS; sleeps deeply when nothing has come for
+ *             WAL_LINGER_NS, so that steady traffic needs no waking
+ *   periodic  writes and syncs a period after the first change not synced; a large batch is written
+ *             before, if nobody who waits does
+ *   commit    writes and syncs whatever there is; meanwhile the next group gathers
+ *
+ * Invariants
+ * 1. Only its flusher opens, syncs and closes a file.
+ * 2. A log that has failed is not touched again.
+ * Failure modes: see write.c and full.c. */
+#include <signal.h>
+
+#include "wal/wal_internal.h"
+
+#define PERIODIC_BATCH_BYTES (4 * WAL_BATCH_BYTES)
+
+/* --- waking --- */
+
+void flusher_wake(struct wal_file *f)
+{
+    pthread_mutex_lock(&f->gate);
+    f->asked = true;
+    pthread_cond_signal(&f->wake);
+    pthread_mutex_unlock(&f->gate);
+}
+
+void flusher_wake_all(struct wal *wal, uint64_t files)
+{
+    for (; files; files &= files - 1)
+        flusher_wake(&wal->file[__builtin_ctzll(files)]);
+}
+
+static void sleep_until(struct wal_file *f, uint64_t deadline_ns)
+{
+    pthread_mutex_lock(&f->gate);
+    if (!f->asked && !atomic_load(&f->wal->stop))
+        wal_sleep(f->wal->os, &f->wake, &f->gate, deadline_ns);
+    f->asked = false;
+    pthread_mutex_unlock(&f->gate);
+}
+
+/* --- planning --- */
+
+struct plan {
+    bool retry, write, sync;
+    uint64_t until; /* else sleep until then, ... */
+    uint64_t bytes; /* ... or until so many are pending */
+};
+
+static void plan_async(struct wal_file *f, uint64_t now, uint64_t unwritten, struct plan *p)
+{
+    p->bytes = WAL_BATCH_BYTES;
+    if (unwritten) {
+        p->write = f->pending_bytes >= WAL_BATCH_BYTES || now >= f->noticed_ns + WAL_BATCH_NS;
+        p->until = f->noticed_ns + WAL_BATCH_NS;
+    } else if (now < f->linger_ns) {
+        p->until = now + WAL_BATCH_NS;
+    } else {
+        p->bytes = 1;
+    }
+}
+
+static void plan_periodic(struct wal_file *f, uint64_t now, uint64_t unwritten, struct plan *p)
+{
+    uint64_t since = WAL_NEVER;
+    if (unwritten)
+        since = f->noticed_ns;
+    if (f->unsynced && f->unsynced_ns < since)
+        since = f->unsynced_ns;
+    p->bytes = since == WAL_NEVER ? 1 : PERIODIC_BATCH_BYTES;
+    if (since == WAL_NEVER)
+        return;
+    p->until = since + f->wal->settings.period_us * 1000;
+    p->sync = now >= p->until;
+    p->write = p->sync || f->pending_bytes >= PERIODIC_BATCH_BYTES;
+}
+
+static void plan_by_dial(struct wal_file *f, uint64_t now, uint64_t unwritten, struct plan *p)
+{
+    if (unwritten && f->noticed_ns == 0)
+        f->noticed_ns = now;
+    if (f->wal->settings.durability == WAL_ASYNC)
+        plan_async(f, now, unwritten, p);
+    else if (f->wal->settings.durability == WAL_PERIODIC)
+        plan_periodic(f, now, unwritten, p);
+    else
+        p->write = p->sync = unwritten || f->unsynced;
+}
+
+static void plan_asked(const struct wal_file *f, uint64_t unwritten, struct plan *p)
+{
+    const struct wal *wal = f->wal;
+    uint64_t unsynced = file_unsynced_locked(f);
+    if (unwritten && unwritten <= wal->asked_written)
+        p->write = true;
+    if (unsynced && unsynced <= wal->asked_durable)
+        p->write = p->sync = true;
+}
+
+/* What to do now. Nothing: the flusher is to be woken from now on. */
+static struct plan make_plan(struct wal_file *f)
+{
+    struct wal *wal = f->wal;
+    struct plan p = {.until = WAL_NEVER, .bytes = 1};
+    uint64_t now = wal_now(wal);
+    lock_take(&wal->lock);
+    uint64_t unwritten = file_unwritten_locked(f);
+    plan_by_dial(f, now, unwritten, &p);
+    plan_asked(f, unwritten, &p);
+    p.write |= f->marks > 0;
+    if (atomic_load(&f->full)) {
+        p.retry = now >= atomic_load(&f->retry_ns);
+        p.write = false;
+        if (p.until > f->retry_ns)
+            p.until = f->retry_ns;
+    }
+    if (wal_failed(wal))
+        p = (struct plan){.until = WAL_NEVER, .bytes = WAL_NEVER};
+    bool sleeps = !p.retry && !p.write && !(p.sync && f->unsynced);
+    f->wake_bytes = sleeps ? p.bytes : WAL_NEVER;
+    lock_give(&wal->lock);
+    return p;
+}
+
+/* --- doing --- */
+
+static bool has_unsynced(struct wal_file *f)
+{
+    lock_take(&f->wal->lock);
+    bool unsynced = f->unsynced != 0;
+    lock_give(&f->wal->lock);
+    return unsynced;
+}
+
+static bool write_all(struct wal_file *f)
+{
+    pthread_mutex_lock(&f->io);
+    bool ok = !wal_failed(f->wal) && file_write_locked(f, true);
+    if (ok && atomic_load(&f->wal->dial) == WAL_COMMIT)
+        ok = file_fill_locked(f);
+    pthread_mutex_unlock(&f->io);
+    f->linger_ns = wal_now(f->wal) + WAL_LINGER_NS;
+    return ok;
+}
+
+static void retry(struct wal_file *f)
+{
+    pthread_mutex_lock(&f->io);
+    file_retry_locked(f);
+    pthread_mutex_unlock(&f->io);
+}
+
+static void carry_out(struct wal_file *f, const struct plan *p)
+{
+    bool ok = true;
+    if (p->retry)
+        retry(f);
+    else if (p->write)
+        ok = write_all(f);
+    if (ok && p->sync && has_unsynced(f) && !wal_failed(f->wal))
+        (void)file_sync(f); /* a failure shows in the state */
+}
+
+/* All written and synced; the seal comes when that holds for every file. */
+static void finish(struct wal_file *f)
+{
+    pthread_mutex_lock(&f->io);
+    if (atomic_load(&f->full) && !wal_failed(f->wal))
+        file_retry_locked(f);
+    else if (!wal_failed(f->wal))
+        (void)file_write_locked(f, true); /* a failure shows in the state */
+    pthread_mutex_unlock(&f->io);
+    if (has_unsynced(f) && !wal_failed(f->wal))
+        (void)file_sync(f);
+}
+
+static void *run(void *argument)
+{
+    struct wal_file *f = argument;
+    while (!atomic_load(&f->wal->stop)) {
+        struct plan p = make_plan(f);
+        if (p.retry || p.write || p.sync)
+            carry_out(f, &p);
+        else
+            sleep_until(f, p.until);
+        progress_charge(f->wal);
+    }
+    finish(f);
+    progress_charge(f->wal);
+    return NULL;
+}
+
+int flusher_start(struct wal_file *f)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    f->runs = pthread_create(&f->thread, NULL, run, f) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return f->runs ? TARN_OK : TARN_NOMEM;
+}
