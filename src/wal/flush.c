@@ -90,16 +90,18 @@ static void plan_by_dial(struct wal_file *f, uint64_t now, uint64_t unwritten, s
         plan_periodic(f, now, unwritten, p);
     else
         p->write = p->sync = unwritten || f->unsynced;
+    p->write |= unwritten && unwritten <= f->wal->asked_written;
 }
 
-static void plan_asked(const struct wal_file *f, uint64_t unwritten, struct plan *p)
+/* A full file can be synced and retried, but not written. */
+static void plan_full(struct wal_file *f, uint64_t now, struct plan *p)
 {
-    const struct wal *wal = f->wal;
-    uint64_t unsynced = file_unsynced_locked(f);
-    if (unwritten && unwritten <= wal->asked_written)
-        p->write = true;
-    if (unsynced && unsynced <= wal->asked_durable)
-        p->write = p->sync = true;
+    uint64_t retry_ns = atomic_load(&f->retry_ns);
+    p->bytes = WAL_NEVER;
+    p->write = false;
+    p->retry = now >= retry_ns;
+    if (retry_ns < p->until)
+        p->until = retry_ns;
 }
 
 /* What to do now. Nothing: the flusher is to be woken from now on. */
@@ -109,20 +111,19 @@ static struct plan make_plan(struct wal_file *f)
     struct plan p = {.until = WAL_NEVER, .bytes = 1};
     uint64_t now = wal_now(wal);
     lock_take(&wal->lock);
-    uint64_t unwritten = file_unwritten_locked(f);
+    bool full = atomic_load(&f->full);
+    uint64_t unwritten = full ? 0 : file_unwritten_locked(f);
+    uint64_t unsynced = f->unsynced ? f->unsynced : unwritten;
     plan_by_dial(f, now, unwritten, &p);
-    plan_asked(f, unwritten, &p);
+    if (unsynced && unsynced <= wal->asked_durable)
+        p.write = p.sync = true;
     p.write |= f->marks > 0;
-    if (atomic_load(&f->full)) {
-        p.retry = now >= atomic_load(&f->retry_ns);
-        p.write = false;
-        if (p.until > f->retry_ns)
-            p.until = f->retry_ns;
-    }
+    if (full)
+        plan_full(f, now, &p);
     if (wal_failed(wal))
         p = (struct plan){.until = WAL_NEVER, .bytes = WAL_NEVER};
-    bool sleeps = !p.retry && !p.write && !(p.sync && f->unsynced);
-    f->wake_bytes = sleeps ? p.bytes : WAL_NEVER;
+    p.sync &= p.write || f->unsynced != 0;
+    f->wake_bytes = p.retry || p.write || p.sync ? WAL_NEVER : p.bytes;
     lock_give(&wal->lock);
     return p;
 }

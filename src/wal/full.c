@@ -36,6 +36,7 @@ static void refuse(struct wal_file *f, int negative_errno, const char *what)
     }
     pthread_mutex_unlock(&wal->progress_lock);
     progress_state(wal);
+    flusher_wake(f); /* to plan the next attempt, if this was not the flusher */
 }
 
 static void admit(struct wal_file *f)

@@ -107,12 +107,13 @@ static int wait_for(struct wal *wal, uint64_t sequence, enum wal_level level, ui
     int status = TARN_OK;
     pthread_mutex_lock(&wal->progress_lock);
     while (!wal_reached(wal, sequence, level)) {
-        status = is_lost(wal, level)           ? TARN_UNSURE
-                 : wal_now(wal) >= deadline_ns ? TARN_CANCELLED
-                                               : TARN_OK;
+        wal_hurry(wal, sequence, level); /* anew, for the dial may have been turned */
+        if (is_lost(wal, level))
+            status = TARN_UNSURE;
+        else if (wal_now(wal) >= deadline_ns)
+            status = TARN_CANCELLED;
         if (status != TARN_OK)
             break;
-        wal_hurry(wal, sequence, level);
         progress_wait_locked(wal, deadline_ns);
     }
     pthread_mutex_unlock(&wal->progress_lock);

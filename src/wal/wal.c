@@ -162,6 +162,7 @@ static void stop_flushers(struct wal *wal)
 
 static int start_flushers(struct wal *wal)
 {
+    progress_state(wal); /* a queue is there from the beginning */
     for (unsigned i = 0; i < wal->files; i++)
         if (flusher_start(&wal->file[i]) != TARN_OK)
             return TARN_NOMEM;
@@ -206,7 +207,7 @@ int wal_close(struct wal *wal, struct tarn_error *error)
         file_seal_locked(&wal->file[i]);
     int status = wal_state(wal);
     if (status != TARN_OK)
-        error_set(error, status, "%s", wal->failure);
+        error_set(error, status, "the last changes may be lost: %s", wal->failure);
     free_wal(wal);
     return status;
 }

@@ -102,8 +102,8 @@ void wal_unlisten(struct wal *wal, struct wal_listener *listener);
 /* --- segments --- */
 
 /* End all present segments and begin new ones: every change up to *ret_sequence is in segments
- * before ret_first[file], every later one in these or later ones; the former are synced. Errors: as
- * wal_wait(). */
+ * before ret_first[file], every later one in these or later ones; the former are synced. Errors:
+ * NOMEM, those of wal_state() if there was one meanwhile. */
 TARN_MUST int wal_rotate(struct wal *wal, uint64_t *ret_sequence, uint64_t ret_first[WAL_FILES_MAX],
                          struct tarn_error *error);
 
