@@ -19,16 +19,20 @@ struct manifest {
     uint64_t checkpoint_checksum; /* of its totals */
     uint64_t sequence; /* every change up to this one is in the checkpoint; the log goes on */
     uint64_t sequence_needed; /* the log must reach this one: the checkpoint may know as much */
-    uint64_t closed_sequence; /* closed cleanly with this last sequence; 0: open, or crashed */
-    int64_t time_ms;          /* the latest time known; the clock does not go back before it */
-    unsigned files;           /* of the log */
+    bool closed;              /* cleanly, with closed_sequence as the last one */
+    uint64_t closed_sequence;
+    int64_t time_ms;               /* the latest time known; the clock does not go back before it */
+    unsigned files;                /* that the log has had */
     uint64_t first[WAL_FILES_MAX]; /* first segment of each that counts */
+    uint64_t last[WAL_FILES_MAX];  /* last one that counts; 0: all there are. Set while changes are
+                                      made that no log knows of. */
 };
 
 struct directory {
     const struct os *os;
     char *path;
-    int lock_fd, synced_fd;
+    uint64_t store_id;
+    int lock_fd, synced_fd; /* -1: not open */
 };
 
 /* Create it if it is not there, lock it, read the manifest (zero: a new directory). readonly:
@@ -48,6 +52,11 @@ TARN_MUST int directory_put_manifest(struct directory *d, const struct manifest 
 void directory_mark_synced(struct directory *d, uint64_t sequence);
 TARN_MUST int directory_read_synced(struct directory *d, uint64_t *ret_sequence,
                                     struct tarn_error *error);
+
+/* "checkpoint-0000000003". */
+#define DIRECTORY_NAME_BYTES 40
+void directory_checkpoint_name(uint64_t number, char ret_name[DIRECTORY_NAME_BYTES]);
+bool directory_checkpoint_parse(const char *name, uint64_t *ret_number);
 
 /* Path of a file in it; the caller frees. NULL: no memory. */
 char *directory_path(const struct directory *d, const char *name);

@@ -8,7 +8,7 @@
  * are the store's own copies.
  *
  * Lock order: reload_lock is the only lock. */
-#include "store/store.h"
+#include "store/store_internal.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,26 +19,6 @@
 #include "core/qsbr.h"
 #include "pack/pack.h"
 #include "table/table.h"
-
-struct tarn {
-    const struct os *os;
-    struct tarn_options options;
-    char *path, *index_path; /* copies that options points to */
-    struct table *table;     /* NULL: a pack is served */
-    _Atomic(struct pack *) current;
-    _Atomic uint64_t generation;
-    _Atomic uint64_t pack_bytes, charged_bytes, memory_bytes_max; /* of a pack */
-    pthread_mutex_t
-        reload_lock; /* held during a reload, and to look at current without a session */
-};
-
-struct tarn_session {
-    struct tarn *store;
-    struct table_session *table; /* NULL: a pack is served */
-    struct pack *seen;           /* version used since the last quiescent state, NULL: none yet */
-    bool viewing;                /* there may be views: `seen` is set, or the table was used */
-    bool online;
-};
 
 /* Reclamation knows threads, not sessions, so a thread with several sessions is quiescent only
  * when none of them has anything in view, and offline only when all are. */

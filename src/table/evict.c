@@ -17,6 +17,7 @@
 #include "table/evict.h"
 
 #include "core/random.h"
+#include "table/journal.h"
 #include "table/reclaim_internal.h"
 
 #define VISIT_ITEMS    16u /* items looked at in a visit */
@@ -55,6 +56,8 @@ static uint64_t slot_at(struct position p)
 static void evict_locked(struct visit *v, struct position p)
 {
     struct stripe *stripe = table_stripe(v->s);
+    if (!journal_delete_locked(v->s, v->shard, item_parts(slot_item(slot_at(p))).key))
+        return;
     v->freed += item_bytes(slot_item(slot_at(p)));
     v->items++;
     shard_change_begin_locked(v->s, v->shard);

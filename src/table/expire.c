@@ -184,7 +184,7 @@ bool expire_step(struct reclaim *r)
     int64_t now_ms = table_now_ms(t);
     struct slice slice = {.r = r, .now_ms = now_ms, .now = due_of(now_ms, now_ms)};
     if (!atomic_load_explicit(&t->expire_actively, memory_order_relaxed) ||
-        !has_pass(e, now_ms, slice.now))
+        atomic_load_explicit(&t->timeless, memory_order_relaxed) || !has_pass(e, now_ms, slice.now))
         return false;
     while (e->shard < TABLE_SHARDS && slice.removed < STEP_ITEMS) {
         slice.shard = e->shard;

@@ -145,40 +145,43 @@ struct item *item_new_patched(struct item_memory *memory, unsigned arena, struct
     return item;
 }
 
-/* Of a large item that this thread may change; NULL for a small one. */
-static struct item_large *changeable(struct item *item)
+static struct item_large *as_large(struct item *item)
 {
-    return item_is_large(item) ? (struct item_large *)(void *)item : NULL;
+    return (struct item_large *)(void *)item;
 }
 
-bool item_patch(struct item *item, struct tarn_bytes patch, size_t offset, int64_t expire_ms)
+bool item_patch_begin(struct item *item, struct tarn_bytes patch, size_t offset)
 {
-    struct item_large *large = changeable(item);
-    if (large == NULL)
+    struct item_large *large = as_large(item);
+    if (!item_is_large(item))
         return false;
     size_t old_size = atomic_load_explicit(&large->value_size, memory_order_relaxed);
-    size_t size = patched_size(old_size, patch, offset);
     uint32_t untouched = 0;
-    if (size > large->value_room ||
-        !atomic_compare_exchange_strong_explicit(&large->state, &untouched, ITEM_WRITING,
-                                                 memory_order_acquire, memory_order_relaxed))
-        return false;
+    return patched_size(old_size, patch, offset) <= large->value_room &&
+           atomic_compare_exchange_strong_explicit(&large->state, &untouched, ITEM_WRITING,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
+void item_patch(struct item *item, struct tarn_bytes patch, size_t offset)
+{
+    struct item_large *large = as_large(item);
+    size_t old_size = atomic_load_explicit(&large->value_size, memory_order_relaxed);
     if (offset > old_size)
         memset(large->data + old_size, 0, offset - old_size);
     copy(large->data + offset, patch.data, patch.size);
-    atomic_store_explicit(&large->value_size, size, memory_order_relaxed);
-    atomic_store_explicit(&large->expire_ms, expire_ms, memory_order_relaxed);
-    atomic_fetch_and_explicit(&large->state, ~(uint32_t)ITEM_WRITING, memory_order_release);
-    return true;
+    atomic_store_explicit(&large->value_size, patched_size(old_size, patch, offset),
+                          memory_order_relaxed);
 }
 
-bool item_set_expiry(struct item *item, int64_t expire_ms)
+void item_patch_end(struct item *item)
 {
-    struct item_large *large = changeable(item);
-    if (large == NULL)
-        return false;
-    atomic_store_explicit(&large->expire_ms, expire_ms, memory_order_relaxed);
-    return true;
+    atomic_fetch_and_explicit(&as_large(item)->state, ~(uint32_t)ITEM_WRITING,
+                              memory_order_release);
+}
+
+void item_set_expiry(struct item *item, int64_t expire_ms)
+{
+    atomic_store_explicit(&as_large(item)->expire_ms, expire_ms, memory_order_relaxed);
 }
 
 static void freeze(struct item_large *large)

@@ -149,12 +149,14 @@ struct item *item_new_patched(struct item_memory *memory, unsigned arena, struct
                               struct tarn_bytes value, struct tarn_bytes patch, size_t offset,
                               int64_t expire_ms);
 
-/* Change a large item in place as TARN_PATCH wants, under its shard's lock; false, and nothing has
- * changed: somebody may be looking, or it has no room. */
-bool item_patch(struct item *item, struct tarn_bytes patch, size_t offset, int64_t expire_ms);
+/* Claim a large item for a patch in place, under its shard's lock: item_patch() can follow, and
+ * item_patch_end() must. False: it is small, somebody may be looking, or it has no room. */
+bool item_patch_begin(struct item *item, struct tarn_bytes patch, size_t offset);
+void item_patch(struct item *item, struct tarn_bytes patch, size_t offset);
+void item_patch_end(struct item *item);
 
 /* Change only the expiry, where the item can: a large one. */
-bool item_set_expiry(struct item *item, int64_t expire_ms);
+void item_set_expiry(struct item *item, int64_t expire_ms);
 
 /* Before a view of a large item's value is given away: the view will not change. */
 void item_freeze(const struct item *item);

@@ -27,6 +27,7 @@ struct shard {
     _Atomic uint64_t version;
     struct lock lock;
     struct table_watch *watches; /* of keys of this shard; the lock's */
+    _Atomic uint64_t sequence;   /* of the last change, if they are told of: journal.h */
 } __attribute__((aligned(CACHE_LINE_BYTES)));
 _Static_assert(sizeof(struct shard) == CACHE_LINE_BYTES, "one cache line");
 
@@ -39,6 +40,7 @@ struct stripe {
 #define STRIPES 16u
 
 struct reclaim;
+struct gathered;
 
 struct table {
     const struct os *os;
@@ -47,10 +49,14 @@ struct table {
     struct item_memory items;
     struct reclaim *reclaim;
     unsigned char secret[HASH_SECRET_BYTES];
-    int64_t start_ms;     /* real time when it was opened, ms since 1970 ... */
-    uint64_t start_ns;    /* ... and the monotonic clock then */
-    _Atomic int eviction; /* enum tarn_eviction */
+    int64_t start_ms;         /* real time when it was opened, ms since 1970 ... */
+    uint64_t start_ns;        /* ... and the monotonic clock then */
+    _Atomic int64_t ahead_ms; /* the clock had been set back since it was last seen */
+    _Atomic int eviction;     /* enum tarn_eviction */
     _Atomic bool expire_actively;
+    _Atomic bool timeless; /* nothing expires */
+    _Atomic bool readers_wait;
+    _Atomic(const struct table_journal *) journal; /* NULL: nobody is told */
     _Atomic unsigned sessions_opened;
     _Atomic uint64_t array_bytes, slab_array_bytes, charged_bytes;
     struct stripe stripes[STRIPES];
@@ -66,9 +72,11 @@ struct table_session {
     unsigned arena, stripe;
     bool touches; /* reads set the visited bit where the policy needs it */
     bool locked;  /* between table_begin() and table_end(): locked_shards are busy and odd */
-    struct retired *retired; /* what was taken out since they were last handed over */
-    uint64_t short_bytes;    /* what it last failed to get */
-    unsigned waits;          /* for memory, since something was last published */
+    struct retired *retired;   /* what was taken out since they were last handed over */
+    uint64_t short_bytes;      /* what it last failed to get */
+    unsigned waits;            /* for memory, since something was last published */
+    uint64_t sequence;         /* table_session_sequence() */
+    struct gathered *gathered; /* changes of a step; NULL: there were none so far */
     uint64_t locked_shards[TABLE_SHARDS / 64];
     uint64_t versions[TABLE_SHARDS]; /* scratch of table_get_together() */
 };
@@ -102,7 +110,8 @@ static inline bool session_marks(const struct table_session *s)
 /* Is a time of expiry (0: never) over? *now_ms: 0, or the time taken before. */
 static inline bool table_expired(const struct table *t, int64_t expire_ms, int64_t *now_ms)
 {
-    if (__builtin_expect(expire_ms == 0, 1))
+    if (__builtin_expect(expire_ms == 0, 1) ||
+        atomic_load_explicit(&t->timeless, memory_order_relaxed))
         return false;
     if (*now_ms == 0)
         *now_ms = table_now_ms(t);

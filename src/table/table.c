@@ -3,6 +3,7 @@
  * Failure modes: opening fails wholly; the rest cannot fail. */
 #include <stdlib.h>
 
+#include "table/journal.h"
 #include "table/reclaim.h"
 #include "table/shard.h"
 
@@ -93,6 +94,7 @@ void table_session_close(struct table_session *s)
     if (s == NULL)
         return;
     reclaim_session_done(s);
+    journal_session_done(s);
     budget_give(&s->table->budget, sizeof *s);
     free(s);
 }
@@ -111,7 +113,22 @@ void table_session_touches(struct table_session *s, bool touches)
 
 int64_t table_now_ms(const struct table *t)
 {
-    return t->start_ms + (int64_t)((t->os->monotonic_ns(t->os) - t->start_ns) / 1000000);
+    return t->start_ms + atomic_load_explicit(&t->ahead_ms, memory_order_relaxed) +
+           (int64_t)((t->os->monotonic_ns(t->os) - t->start_ns) / 1000000);
+}
+
+void table_stop_time(struct table *t, int64_t time_ms)
+{
+    int64_t behind = time_ms - table_now_ms(t);
+    if (behind > 0)
+        atomic_fetch_add_explicit(&t->ahead_ms, behind, memory_order_relaxed);
+    atomic_store_explicit(&t->timeless, true, memory_order_relaxed);
+}
+
+void table_start_time(struct table *t)
+{
+    atomic_store_explicit(&t->timeless, false, memory_order_relaxed);
+    reclaim_wake(t->reclaim);
 }
 
 bool table_make_room(struct table_session *s)

@@ -6,6 +6,7 @@
 #ifndef TABLE_TABLE_H
 #define TABLE_TABLE_H
 
+#include "core/change.h"
 #include "os/os.h"
 #include "tarn.h"
 
@@ -63,6 +64,10 @@ TARN_MUST int table_copy(struct table_session *s, struct tarn_bytes source,
 /* --- table_scan.c --- */
 void table_scan(struct table_session *s, uint64_t *cursor, size_t count, tarn_visit visit,
                 void *context);
+/* The same with expiries. */
+typedef void (*table_visit)(void *context, const struct tarn_record *record);
+void table_scan_records(struct table_session *s, uint64_t *cursor, size_t count, table_visit visit,
+                        void *context);
 TARN_MUST int table_random_key(struct table_session *s, uint64_t random,
                                struct tarn_bytes *ret_key);
 
@@ -81,6 +86,32 @@ uint64_t table_memory_used(const struct table *t);
 void table_session_touches(struct table_session *s, bool touches);
 void table_expire_actively(struct table *t, bool active);
 void table_stats_get(struct table *t, struct tarn_stats *ret_stats);
+
+/* --- journal.c: who keeps a log hears of every change --- */
+
+/* Called under the locks of the shards concerned, before the change can be seen: append() must be
+ * quick and must not call into the table. The changes, one step, are of the shards `shards`;
+ * returns the last one's sequence, > 0; 0: refused, and the change does not happen. failed(): a
+ * step that has happened could not be appended: nothing may be appended from now on; returns a
+ * sequence that will never be kept. */
+struct table_journal {
+    void *context;
+    uint64_t (*append)(void *context, const struct change *changes, const uint64_t *shards,
+                       size_t count);
+    uint64_t (*failed)(void *context);
+};
+/* From now on (NULL: no more). While no session writes. */
+void table_journal_set(struct table *t, const struct table_journal *journal);
+/* Sessions note the sequences of what they read, too. */
+void table_readers_wait(struct table *t, bool wait);
+/* The highest sequence of a change that the session made or (if readers wait) may have seen. */
+uint64_t table_session_sequence(const struct table_session *s);
+/* Do what a log says, to a table that is not journaled and in which nothing expires meanwhile. */
+TARN_MUST int table_apply(struct table_session *s, const struct change *change);
+/* Let nothing expire, until table_start_time(); the time is time_ms at least, wherever the system's
+ * clock has been set since. */
+void table_stop_time(struct table *t, int64_t time_ms);
+void table_start_time(struct table *t);
 
 /* Keep the item of this value; item_unref() of table/item.h lets it go. */
 struct item_large *table_pin(struct tarn_bytes value);

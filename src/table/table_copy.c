@@ -11,8 +11,8 @@
  *    the ones that were copied.
  * 2. What can fail comes before anything is published.
  * Failure modes: as of table_put(); nothing has changed. */
+#include "table/journal.h"
 #include "table/reclaim.h"
-#include "table/shard.h"
 
 #define TRIES_MAX 4
 
@@ -78,16 +78,20 @@ static int publish_locked(struct table_session *s, const struct copy *copy, stru
     const struct item *old = find_locked(s, copy->keys[1], place, &position, &there);
     if (old != NULL && (copy->flags & TARN_COPY_NEW))
         return TARN_DUPLICATE;
-    if (!there && !shard_make_room_locked(s, place.shard))
+    if (!journal_reserve(s, 2) || (!there && !shard_make_room_locked(s, place.shard)))
         return table_no_memory(s->table);
+    if (!journal_put_locked(s, place.shard, item))
+        ASSERT(!"room was reserved");
     if (there)
         shard_replace_locked(s, place.shard, position, item);
     else
         shard_insert_locked(s, place.shard, place.index, item);
     if (copy->flags & TARN_COPY_MOVE) {
         place = table_place(s->table, copy->keys[0]);
-        (void)find_locked(s, copy->keys[0], place, &position, &there);
+        const struct item *source = find_locked(s, copy->keys[0], place, &position, &there);
         ASSERT(there);
+        if (!journal_delete_locked(s, place.shard, item_parts(source).key))
+            ASSERT(!"room was reserved");
         shard_remove_locked(s, place.shard, position);
     }
     return TARN_OK;

@@ -11,7 +11,7 @@
  *    session happen in their order.
  * 2. A view of a large item's value is given away only frozen.
  * Failure modes: none; a missing key is an answer. */
-#include "table/shard.h"
+#include "table/journal.h"
 
 #define BATCH       64
 #define TRIES_MAX   4
@@ -33,12 +33,13 @@ static inline const struct array *array_for_reading(const struct table_session *
 }
 
 /* The present, unexpired item of a key taken apart, ready to be given away. */
-static inline bool look_up(const struct table_session *s, struct place place, struct tarn_bytes key,
+static inline bool look_up(struct table_session *s, struct place place, struct tarn_bytes key,
                            bool marks, int64_t *now_ms, struct item_parts *ret_parts)
 {
     uint32_t bucket;
     unsigned i;
     uint64_t slot = array_find(array_for_reading(s, place.shard), place.index, key, &bucket, &i);
+    session_saw(s, place.shard);
     if (slot == 0)
         return false;
     const struct item *item = slot_item(slot);
@@ -68,6 +69,7 @@ int table_about(struct table_session *s, struct tarn_bytes key, struct table_abo
     unsigned i;
     int64_t now_ms = 0;
     uint64_t slot = array_find(array_for_reading(s, place.shard), place.index, key, &bucket, &i);
+    session_saw(s, place.shard);
     if (slot == 0)
         return TARN_NOTFOUND;
     int64_t expire_ms = item_parts(slot_item(slot)).expire_ms;

@@ -6,14 +6,14 @@
  * is visited exactly once. Cursor 0 is the start and the end; place 0 of a shard > 0 is not 0.
  *
  * Failure modes: none; a cursor that nobody has given is taken for what it says. */
-#include "table/shard.h"
+#include "table/journal.h"
 
 #define PLACE_BITS 24
 _Static_assert(PLACES <= 1u << PLACE_BITS, "a place fits a cursor");
 
 struct walk {
-    const struct table_session *s;
-    tarn_visit visit;
+    struct table_session *s;
+    table_visit visit;
     void *context;
     size_t visited;
     int64_t now_ms;
@@ -35,7 +35,8 @@ static void visit_slot(struct walk *walk, uint64_t slot)
     struct item_parts parts = item_parts(item);
     if (table_expired(walk->s->table, parts.expire_ms, &walk->now_ms))
         return;
-    walk->visit(walk->context, parts.key, parts.value);
+    const struct tarn_record record = {parts.key, parts.value, parts.expire_ms};
+    walk->visit(walk->context, &record);
     walk->visited++;
 }
 
@@ -81,11 +82,12 @@ static uint32_t walk_shard(struct walk *walk, uint32_t shard, uint32_t from, siz
         visit_home(walk, array, place_bucket(array, from), from);
         from = next_home(array, from);
     }
+    session_saw(walk->s, shard);
     return from;
 }
 
-void table_scan(struct table_session *s, uint64_t *cursor, size_t count, tarn_visit visit,
-                void *context)
+void table_scan_records(struct table_session *s, uint64_t *cursor, size_t count, table_visit visit,
+                        void *context)
 {
     struct walk walk = {s, visit, context, 0, 0};
     uint64_t shard = *cursor >> PLACE_BITS;
@@ -99,6 +101,25 @@ void table_scan(struct table_session *s, uint64_t *cursor, size_t count, tarn_vi
     *cursor = shard < TABLE_SHARDS ? shard << PLACE_BITS | from : 0;
 }
 
+/* Whom records without their expiries are for. */
+struct plain_visit {
+    tarn_visit visit;
+    void *context;
+};
+
+static void visit_plainly(void *context, const struct tarn_record *record)
+{
+    const struct plain_visit *plain = context;
+    plain->visit(plain->context, record->key, record->value);
+}
+
+void table_scan(struct table_session *s, uint64_t *cursor, size_t count, tarn_visit visit,
+                void *context)
+{
+    struct plain_visit plain = {visit, context};
+    table_scan_records(s, cursor, count, visit_plainly, &plain);
+}
+
 /* --- a random key --- */
 
 struct choice {
@@ -108,13 +129,12 @@ struct choice {
 };
 
 /* Keep each of the keys seen with the same chance (reservoir sampling, Vitter 1985). */
-static void choose(void *context, struct tarn_bytes key, struct tarn_bytes value)
+static void choose(void *context, const struct tarn_record *record)
 {
-    (void)value;
     struct choice *choice = context;
     choice->random = choice->random * 6364136223846793005u + 1442695040888963407u;
     if ((choice->random >> 33) % ++choice->seen == 0)
-        choice->key = key;
+        choice->key = record->key;
 }
 
 int table_random_key(struct table_session *s, uint64_t random, struct tarn_bytes *ret_key)

@@ -13,8 +13,8 @@
  */
 #include <stdlib.h>
 
+#include "table/journal.h"
 #include "table/reclaim.h"
-#include "table/shard.h"
 
 #define ON_STACK 64
 
@@ -50,9 +50,10 @@ struct item *table_make_item(struct table_session *s, const struct tarn_record *
     return item;
 }
 
-/* Publish an item under its key. False: no room; nothing has changed. */
+/* Publish an item under its key, and tell of it as `change` (NULL: as a new value). False: no room,
+ * or it cannot be told; nothing has changed. */
 static bool publish_locked(struct table_session *s, struct place place, struct tarn_bytes key,
-                           struct item *item)
+                           struct item *item, const struct change *change)
 {
     struct position position;
     struct shard *shard = &s->table->shards[place.shard];
@@ -60,6 +61,9 @@ static bool publish_locked(struct table_session *s, struct place place, struct t
         return false;
     bool there = shard_find_locked(shard, place.index, key, &position) != 0;
     if (!there && !shard_make_room_locked(s, place.shard))
+        return false;
+    if (change != NULL ? !journal_tell_locked(s, place.shard, change)
+                       : !journal_put_locked(s, place.shard, item))
         return false;
     shard_change_begin_locked(s, place.shard);
     if (there)
@@ -93,7 +97,7 @@ int table_put(struct table_session *s, const struct tarn_record *record)
     if (item == NULL)
         return table_no_memory(s->table);
     shard_lock(s, place.shard);
-    bool done = publish_locked(s, place, record->key, item);
+    bool done = publish_locked(s, place, record->key, item, NULL);
     shard_unlock(s, place.shard);
     if (done)
         return TARN_OK;
@@ -112,12 +116,16 @@ int table_delete(struct table_session *s, struct tarn_bytes key)
     uint64_t slot = shard_find_locked(&s->table->shards[place.shard], place.index, key, &position);
     if (slot != 0 && is_past(s->table, item_parts(slot_item(slot)).expire_ms)) {
         shard_remove_expired_locked(s, place.shard, position);
+    } else if (slot != 0 &&
+               !journal_delete_locked(s, place.shard, item_parts(slot_item(slot)).key)) {
+        status = TARN_NOMEM;
     } else if (slot != 0) {
         shard_change_begin_locked(s, place.shard);
         shard_remove_locked(s, place.shard, position);
         shard_change_end_locked(s, place.shard);
         status = TARN_OK;
     }
+    session_saw(s, place.shard);
     shard_unlock(s, place.shard);
     return status;
 }
@@ -137,6 +145,7 @@ static struct subject find_subject_locked(struct table_session *s, struct tarn_b
     struct subject subject = {.place = table_place(s->table, key)};
     const struct shard *shard = &s->table->shards[subject.place.shard];
     uint64_t slot = shard_find_locked(shard, subject.place.index, key, &subject.position);
+    session_saw(s, subject.place.shard);
     if (slot == 0)
         return subject;
     subject.stale = is_past(s->table, item_parts(slot_item(slot)).expire_ms);
@@ -149,37 +158,61 @@ static struct subject find_subject_locked(struct table_session *s, struct tarn_b
 }
 
 static int store_locked(struct table_session *s, const struct subject *subject,
-                        struct tarn_bytes key, struct item *item)
+                        struct tarn_bytes key, struct item *item, const struct change *change)
 {
     if (item == NULL)
         return table_no_memory(s->table);
-    if (publish_locked(s, subject->place, key, item))
+    if (publish_locked(s, subject->place, key, item, change))
         return TARN_OK;
     table_free_item(s, item);
     return table_no_memory(s->table);
 }
 
-/* Change a large item where it lies, by `change`; its shard's readers of several keys retry. */
-static bool change_in_place_locked(struct table_session *s, const struct subject *subject,
-                                   const struct tarn_update *update, bool patches)
+/* A patch, or another expiry, of an item that is there, as it is told. */
+static struct change update_change(const struct subject *subject, const struct tarn_update *update,
+                                   bool patches)
+{
+    return (struct change){
+        .kind = patches ? CHANGE_PATCH : CHANGE_EXPIRE,
+        .key = item_parts(subject->item).key,
+        .value = patches ? update->patch : (struct tarn_bytes){NULL, 0},
+        .offset = patches ? update->patch_offset : 0,
+        .expire_ms = update->record.expire_ms,
+    };
+}
+
+/* Change a large item where it lies; its shard's readers of several keys retry. TARN_OK; NOTFOUND:
+ * it cannot be changed there; NOMEM. */
+static int change_in_place_locked(struct table_session *s, const struct subject *subject,
+                                  const struct tarn_update *update, bool patches)
 {
     if (subject->item == NULL || !item_is_large(subject->item))
-        return false;
+        return TARN_NOTFOUND;
     uint32_t shard = subject->place.shard;
     int64_t before_ms = item_parts(subject->item).expire_ms;
     int64_t expire_ms = update->record.expire_ms;
     if (expire_ms != 0 && !shard_make_dues_locked(s, shard))
-        return false;
+        return TARN_NOTFOUND;
+    if (patches && !item_patch_begin(subject->item, update->patch, update->patch_offset))
+        return TARN_NOTFOUND;
+    const struct change change = update_change(subject, update, patches);
+    if (!journal_tell_locked(s, shard, &change)) {
+        if (patches)
+            item_patch_end(subject->item);
+        return table_no_memory(s->table);
+    }
     struct position position;
     (void)shard_find_locked(&s->table->shards[shard], subject->place.index, update->record.key,
                             &position);
     shard_change_begin_locked(s, shard);
-    bool done = patches ? item_patch(subject->item, update->patch, update->patch_offset, expire_ms)
-                        : item_set_expiry(subject->item, expire_ms);
-    if (done)
-        shard_set_expiry_locked(s, shard, position, before_ms, expire_ms);
+    if (patches)
+        item_patch(subject->item, update->patch, update->patch_offset);
+    item_set_expiry(subject->item, expire_ms);
+    if (patches)
+        item_patch_end(subject->item);
+    shard_set_expiry_locked(s, shard, position, before_ms, expire_ms);
     shard_change_end_locked(s, shard);
-    return done;
+    return TARN_OK;
 }
 
 static int patch_locked(struct table_session *s, const struct subject *subject,
@@ -189,22 +222,41 @@ static int patch_locked(struct table_session *s, const struct subject *subject,
     if (update->patch_offset > TARN_VALUE_BYTES_MAX ||
         update->patch.size > TARN_VALUE_BYTES_MAX - update->patch_offset)
         return TARN_TOOBIG;
-    if (change_in_place_locked(s, subject, update, true))
-        return TARN_OK;
+    int status = change_in_place_locked(s, subject, update, true);
+    if (status != TARN_NOTFOUND)
+        return status;
     struct item *item =
         item_new_patched(&t->items, s->arena, update->record.key, value, update->patch,
                          update->patch_offset, update->record.expire_ms);
-    return store_locked(s, subject, update->record.key, item);
+    if (subject->item == NULL || !item_is_large(subject->item))
+        return store_locked(s, subject, update->record.key, item, NULL);
+    const struct change change = update_change(subject, update, true);
+    return store_locked(s, subject, update->record.key, item, &change);
 }
 
 static int remove_locked(struct table_session *s, const struct subject *subject)
 {
     if (subject->item != NULL) {
+        if (!journal_delete_locked(s, subject->place.shard, item_parts(subject->item).key))
+            return table_no_memory(s->table);
         shard_change_begin_locked(s, subject->place.shard);
         shard_remove_locked(s, subject->place.shard, subject->position);
         shard_change_end_locked(s, subject->place.shard);
     }
     return TARN_OK;
+}
+
+static int expire_locked(struct table_session *s, const struct subject *subject,
+                         struct tarn_update *update, struct tarn_bytes value)
+{
+    if (subject->item == NULL)
+        return TARN_OK;
+    int status = change_in_place_locked(s, subject, update, false);
+    if (status != TARN_NOTFOUND)
+        return status;
+    update->record.value = value;
+    const struct change change = update_change(subject, update, false);
+    return store_locked(s, subject, update->record.key, make_item(s, &update->record), &change);
 }
 
 /* Do what the function wants. value: the key's present one. */
@@ -220,14 +272,11 @@ static int obey_locked(struct table_session *s, const struct subject *subject,
     case TARN_STORE:
         if (update->record.value.size > TARN_VALUE_BYTES_MAX)
             return TARN_TOOBIG;
-        return store_locked(s, subject, key, make_item(s, &update->record));
+        return store_locked(s, subject, key, make_item(s, &update->record), NULL);
     case TARN_PATCH:
         return patch_locked(s, subject, update, value);
     case TARN_EXPIRE:
-        if (subject->item == NULL || change_in_place_locked(s, subject, update, false))
-            return TARN_OK;
-        update->record.value = value;
-        return store_locked(s, subject, key, make_item(s, &update->record));
+        return expire_locked(s, subject, update, value);
     case TARN_REMOVE:
         return remove_locked(s, subject);
     case TARN_KEEP:
@@ -285,7 +334,7 @@ static int put_if_locked(struct table_session *s, struct tarn_bytes key, struct 
         return TARN_CANCELLED;
     if (item == NULL)
         return remove_locked(s, &subject);
-    return publish_locked(s, subject.place, key, item) ? TARN_OK : table_no_memory(s->table);
+    return publish_locked(s, subject.place, key, item, NULL) ? TARN_OK : table_no_memory(s->table);
 }
 
 int table_put_if(struct table_session *s, const struct tarn_record *record,
@@ -339,6 +388,7 @@ void table_begin(struct table_session *s, const struct tarn_bytes *keys, size_t 
 void table_end(struct table_session *s)
 {
     ASSERT(s->locked);
+    journal_end_locked(s);
     s->locked = false;
     shards_change_end_locked(s);
     shards_unlock(s);
@@ -438,6 +488,15 @@ static bool make_room_locked(struct table_session *s, const struct tarn_record *
     return room;
 }
 
+static void remove_told_locked(struct table_session *s, uint32_t shard, struct position position)
+{
+    uint64_t slot = atomic_load_explicit(
+        &position.array->buckets[position.bucket].slots[position.slot], memory_order_relaxed);
+    if (!journal_delete_locked(s, shard, item_parts(slot_item(slot)).key))
+        ASSERT(!"room was reserved");
+    shard_remove_locked(s, shard, position);
+}
+
 static void publish_all_locked(struct table_session *s, const struct tarn_record *records,
                                const struct put *puts, size_t count)
 {
@@ -451,11 +510,15 @@ static void publish_all_locked(struct table_session *s, const struct tarn_record
             there = shard_find_locked(shard, place.index, records[i].key, &position) != 0;
         removed |= puts[i].item == NULL;
         if (puts[i].item == NULL && there)
-            shard_remove_locked(s, place.shard, position);
-        else if (puts[i].item != NULL && there)
+            remove_told_locked(s, place.shard, position);
+        else if (puts[i].item == NULL)
+            continue;
+        else if (there)
             shard_replace_locked(s, place.shard, position, puts[i].item);
-        else if (puts[i].item != NULL)
+        else
             shard_insert_locked(s, place.shard, place.index, puts[i].item);
+        if (puts[i].item != NULL && !journal_put_locked(s, place.shard, puts[i].item))
+            ASSERT(!"room was reserved");
     }
 }
 
@@ -470,7 +533,7 @@ static int put_items(struct table_session *s, const struct tarn_record *records,
         approach_items(s->table, puts, count);
         begin_noted(s);
     }
-    bool room = make_room_locked(s, records, puts, count);
+    bool room = journal_reserve(s, count) && make_room_locked(s, records, puts, count);
     if (room)
         publish_all_locked(s, records, puts, count);
     if (!nested)
@@ -536,9 +599,11 @@ int table_flush(struct table_session *s)
         return TARN_NOMEM;
     if (!nested)
         table_begin(s, NULL, 0);
-    for (uint32_t i = 0; i < TABLE_SHARDS; i++)
+    const struct change change = {.kind = CHANGE_FLUSH};
+    bool told = journal_tell_locked(s, 0, &change);
+    for (uint32_t i = 0; told && i < TABLE_SHARDS; i++)
         empty_shard_locked(s, i);
     if (!nested)
         table_end(s);
-    return TARN_OK;
+    return told ? TARN_OK : TARN_NOMEM;
 }

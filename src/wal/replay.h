@@ -17,6 +17,7 @@ struct replay_start {
     uint64_t after;        /* replay sequences above this one */
     uint64_t synced_upto;  /* is known to have been synced: a log that ends below is damaged */
     unsigned files;        /* files that the log has had since: 0..files-1 */
+    const uint64_t *last;  /* NULL, or of each the number of the last segment that counts; 0: all */
     const uint64_t *first; /* of each the number of the first segment to read; a file without
                               segments has `first` as its next number */
     bool repair;           /* salvage: skip what is damaged, take what is sound, in order */

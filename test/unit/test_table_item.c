@@ -94,7 +94,10 @@ static void check_patch(size_t old_size, size_t offset, size_t size)
     assert_bytes(item_parts(patched).value, (struct tarn_bytes){expected, expected_size});
     assert_bytes(item_parts(patched).key, key);
     assert_true(item_parts(patched).expire_ms == 6);
-    if (item_patch(item, patch, offset, 7)) { /* large, and it fits */
+    if (item_patch_begin(item, patch, offset)) { /* large, and it fits */
+        item_patch(item, patch, offset);
+        item_set_expiry(item, 7);
+        item_patch_end(item);
         assert_true(item_is_large(item));
         assert_bytes(item_parts(item).value, (struct tarn_bytes){expected, expected_size});
         assert_bytes(item_parts(item).key, key);
@@ -130,12 +133,15 @@ static void large_ones(void **state)
     struct item *item = item_new(&memory, 0, key, value, 0, 500);
     assert_int_equal(budget_used(&budget) - used, item_bytes(item));
     assert_int_equal(atomic_load(&memory.large_bytes), item_bytes(item));
-    assert_true(item_patch(item, patch, 20499, 0));
-    assert_false(item_patch(item, patch, 20500, 0)); /* no room */
-    assert_true(item_set_expiry(item, 9));
+    assert_true(item_patch_begin(item, patch, 20499));
+    assert_false(item_patch_begin(item, patch, 0)); /* somebody is at it */
+    item_patch(item, patch, 20499);
+    item_patch_end(item);
+    assert_false(item_patch_begin(item, patch, 20500)); /* no room */
+    item_set_expiry(item, 9);
     struct item_large *pin = item_ref_value(item_parts(item).value);
     assert_ptr_equal(pin, item);
-    assert_false(item_patch(item, patch, 0, 0)); /* somebody looks */
+    assert_false(item_patch_begin(item, patch, 0)); /* somebody looks */
     item_free_many(&memory, &item, 1);
     assert_int_equal(budget_used(&budget) - used, pin->bytes);
     assert_memory_equal(pin->data, bytes, 20000);

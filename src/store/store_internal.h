@@ -1,0 +1,34 @@
+/* What the files of the store share. Private to the store folder. */
+#ifndef STORE_STORE_INTERNAL_H
+#define STORE_STORE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "pack/pack.h"
+#include "store/store.h"
+#include "table/table.h"
+
+struct durable;
+
+struct tarn {
+    const struct os *os;
+    struct tarn_options options;
+    char *path, *index_path; /* copies that options points to */
+    struct table *table;     /* NULL: a pack is served */
+    _Atomic(struct pack *) current;
+    _Atomic uint64_t generation;
+    _Atomic uint64_t pack_bytes, charged_bytes, memory_bytes_max; /* of a pack */
+    pthread_mutex_t
+        reload_lock; /* held during a reload, and to look at current without a session */
+};
+
+struct tarn_session {
+    struct tarn *store;
+    struct table_session *table; /* NULL: a pack is served */
+    struct pack *seen;           /* version used since the last quiescent state, NULL: none yet */
+    bool viewing;                /* there may be views: `seen` is set, or the table was used */
+    bool online;
+};
+
+#endif
