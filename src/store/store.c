@@ -17,8 +17,7 @@
 
 #include "core/assert.h"
 #include "core/qsbr.h"
-#include "pack/pack.h"
-#include "table/table.h"
+#include "store/durable.h"
 
 /* Reclamation knows threads, not sessions, so a thread with several sessions is quiescent only
  * when none of them has anything in view, and offline only when all are. */
@@ -57,7 +56,7 @@ static uint64_t memory_of(const struct tarn *store, const struct pack *pack)
     return pack->data_bytes + index_bytes(pack->index) + sizeof *pack + sizeof *store;
 }
 
-/* A writable store in memory. */
+/* A writable store, in memory only or with a directory. */
 static int open_table(const struct os *os, const struct tarn_options *options,
                       struct tarn **ret_store, struct tarn_error *error)
 {
@@ -69,7 +68,12 @@ static int open_table(const struct os *os, const struct tarn_options *options,
         return error_set(error, TARN_NOMEM, "out of memory for a store");
     store->os = os;
     pthread_mutex_init(&store->reload_lock, NULL);
+    store->options.progress = options->progress;
+    store->options.progress_context = options->progress_context;
     int status = table_open(os, options->memory_bytes_max, options->eviction, &store->table, error);
+    if (status == TARN_OK && options->directory != NULL)
+        status = durable_open(store, options, error);
+    store->options.progress = NULL;
     if (status != TARN_OK)
         tarn_close(store);
     else
@@ -80,6 +84,10 @@ static int open_table(const struct os *os, const struct tarn_options *options,
 int store_open(const struct os *os, const struct tarn_options *options, struct tarn **ret_store,
                struct tarn_error *error)
 {
+    if (options != NULL && options->path != NULL && options->directory != NULL)
+        return error_set(error, TARN_INVALID,
+                         "%s: a data file and a directory do not go together; name one of them",
+                         options->path);
     if (options != NULL && options->path == NULL)
         return open_table(os, options, ret_store, error);
     int status = check_options(options, error);
@@ -122,6 +130,7 @@ void tarn_close(struct tarn *store)
 {
     if (store == NULL)
         return;
+    durable_close(store->durable);
     table_close(store->table);
     pack_unref(atomic_load(&store->current));
     pthread_mutex_destroy(&store->reload_lock);
@@ -232,6 +241,7 @@ int tarn_session_open(struct tarn *store, struct tarn_session **ret_session,
         free(session);
         return error_set(error, TARN_NOMEM, "out of memory for a session");
     }
+    session->durable = store->durable;
     qsbr_register();
     go_online(session);
     *ret_session = session;
@@ -304,6 +314,34 @@ void tarn_unpin(struct tarn_pin *pin)
         pack_unref((struct pack *)address);
 }
 
+/* --- waiting for durability, where there is any --- */
+
+static inline int settle(struct tarn_session *session, int status)
+{
+    return __builtin_expect(session->durable == NULL, 1) ? status : durable_settle(session, status);
+}
+
+/* What cannot be told for certain is told as it is in memory: see tarn.h. */
+static inline size_t settle_count(struct tarn_session *session, size_t count)
+{
+    (void)settle(session, TARN_OK);
+    return count;
+}
+
+/* What comes before a change: TARN_OK if it may be made. */
+static inline int admit(struct tarn_session *session, const struct table_session *table)
+{
+    if (table == NULL)
+        return TARN_READONLY;
+    return __builtin_expect(session->durable == NULL, 1) ? TARN_OK : durable_admit(session);
+}
+
+#define WRITE(session, table, call)                                                                \
+    ({                                                                                             \
+        int write_status_ = admit(session, table);                                                 \
+        write_status_ == TARN_OK ? settle(session, call) : write_status_;                          \
+    })
+
 /* --- reading --- */
 
 int tarn_get_record(struct tarn_session *session, struct tarn_bytes key,
@@ -311,7 +349,7 @@ int tarn_get_record(struct tarn_session *session, struct tarn_bytes key,
 {
     struct table_session *table = session_table(session);
     if (table != NULL)
-        return table_get(table, key, ret_record);
+        return settle(session, table_get(table, key, ret_record));
     struct tarn_bytes value;
     int status = pack_get(session_pack(session), key, &value);
     if (status == TARN_OK)
@@ -325,7 +363,7 @@ int tarn_get(struct tarn_session *session, struct tarn_bytes key, struct tarn_by
     if (table == NULL)
         return pack_get(session_pack(session), key, ret_value);
     struct tarn_record record;
-    int status = table_get(table, key, &record);
+    int status = settle(session, table_get(table, key, &record));
     if (status == TARN_OK)
         *ret_value = record.value;
     return status;
@@ -336,7 +374,7 @@ size_t tarn_get_many(struct tarn_session *session, const struct tarn_bytes *keys
 {
     struct table_session *table = session_table(session);
     if (table != NULL)
-        return table_get_many(table, keys, count, ret_values);
+        return settle_count(session, table_get_many(table, keys, count, ret_values));
     return pack_get_many(session_pack(session), keys, count, ret_values);
 }
 
@@ -345,7 +383,7 @@ size_t tarn_get_together(struct tarn_session *session, const struct tarn_bytes *
 {
     struct table_session *table = session_table(session);
     if (table != NULL)
-        return table_get_together(table, keys, count, ret_values);
+        return settle_count(session, table_get_together(table, keys, count, ret_values));
     return pack_get_many(session_pack(session), keys, count, ret_values);
 }
 
@@ -360,9 +398,10 @@ void tarn_scan(struct tarn_session *session, uint64_t *cursor, size_t count, tar
                void *context)
 {
     struct table_session *table = session_table(session);
-    if (table != NULL)
+    if (table != NULL) {
         table_scan(table, cursor, count ? count : 1, visit, context);
-    else
+        (void)settle(session, TARN_OK);
+    } else
         pack_scan(session_pack(session), cursor, count ? count : 1, visit, context);
 }
 
@@ -370,7 +409,7 @@ int tarn_random_key(struct tarn_session *session, uint64_t random, struct tarn_b
 {
     struct table_session *table = session_table(session);
     if (table != NULL)
-        return table_random_key(table, random, ret_key);
+        return settle(session, table_random_key(table, random, ret_key));
     return pack_random_key(session_pack(session), random, ret_key);
 }
 
@@ -390,7 +429,7 @@ int tarn_get_expiry(struct tarn_session *session, struct tarn_bytes key, int64_t
     struct table_session *table = session_table(session);
     struct tarn_bytes value;
     struct table_about about = {.expire_ms = 0};
-    int status = table != NULL ? table_about(table, key, &about)
+    int status = table != NULL ? settle(session, table_about(table, key, &about))
                                : pack_get(session_pack(session), key, &value);
     if (status == TARN_OK)
         *ret_expire_ms = about.expire_ms;
@@ -403,7 +442,7 @@ int tarn_usage(struct tarn_session *session, struct tarn_bytes key, uint64_t *re
     struct tarn_bytes value;
     struct tarn_stats stats;
     struct table_about about;
-    int status = table != NULL ? table_about(table, key, &about)
+    int status = table != NULL ? settle(session, table_about(table, key, &about))
                                : pack_get(session_pack(session), key, &value);
     if (status != TARN_OK)
         return status;
@@ -427,13 +466,13 @@ int tarn_put(struct tarn_session *session, struct tarn_bytes key, struct tarn_by
 {
     struct table_session *table = session_table(session);
     struct tarn_record record = {key, value, expire_ms};
-    return table != NULL ? table_put(table, &record) : TARN_READONLY;
+    return WRITE(session, table, table_put(table, &record));
 }
 
 int tarn_put_many(struct tarn_session *session, const struct tarn_record *records, size_t count)
 {
     struct table_session *table = session_table(session);
-    return table != NULL ? table_put_many(table, records, count) : TARN_READONLY;
+    return WRITE(session, table, table_put_many(table, records, count));
 }
 
 int tarn_prepare(struct tarn_session *session, const struct tarn_record *records, size_t count)
@@ -447,27 +486,27 @@ int tarn_put_if(struct tarn_session *session, struct tarn_bytes key, struct tarn
 {
     struct table_session *table = session_table(session);
     struct tarn_record record = {key, value, expire_ms};
-    return table != NULL ? table_put_if(table, &record, condition, context) : TARN_READONLY;
+    return WRITE(session, table, table_put_if(table, &record, condition, context));
 }
 
 int tarn_delete(struct tarn_session *session, struct tarn_bytes key)
 {
     struct table_session *table = session_table(session);
-    return table != NULL ? table_delete(table, key) : TARN_READONLY;
+    return WRITE(session, table, table_delete(table, key));
 }
 
 int tarn_copy(struct tarn_session *session, struct tarn_bytes source, struct tarn_bytes target,
               unsigned flags)
 {
     struct table_session *table = session_table(session);
-    return table != NULL ? table_copy(table, source, target, flags) : TARN_READONLY;
+    return WRITE(session, table, table_copy(table, source, target, flags));
 }
 
 int tarn_update(struct tarn_session *session, struct tarn_bytes key, tarn_change change,
                 void *context)
 {
     struct table_session *table = session_table(session);
-    return table != NULL ? table_update(table, key, change, context) : TARN_READONLY;
+    return WRITE(session, table, table_update(table, key, change, context));
 }
 
 /* What tarn_expire() wants, and whether there was such a key. */
@@ -496,21 +535,25 @@ int tarn_expire(struct tarn_session *session, struct tarn_bytes key, int64_t exp
 int tarn_flush(struct tarn_session *session)
 {
     struct table_session *table = session_table(session);
-    return table != NULL ? table_flush(table) : TARN_READONLY;
+    return WRITE(session, table, table_flush(table));
 }
 
 void tarn_begin(struct tarn_session *session, const struct tarn_bytes *keys, size_t count)
 {
     struct table_session *table = session_table(session);
+    session->in_step = true;
     if (table != NULL)
         table_begin(table, keys, count);
 }
 
-void tarn_end(struct tarn_session *session)
+int tarn_end(struct tarn_session *session)
 {
     struct table_session *table = session_table(session);
-    if (table != NULL)
-        table_end(table);
+    session->in_step = false;
+    if (table == NULL)
+        return TARN_OK;
+    table_end(table);
+    return settle(session, TARN_OK);
 }
 
 /* A watch of a key of a table, or of the version of a pack. */

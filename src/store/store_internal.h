@@ -16,6 +16,7 @@ struct tarn {
     struct tarn_options options;
     char *path, *index_path; /* copies that options points to */
     struct table *table;     /* NULL: a pack is served */
+    struct durable *durable; /* of a table that lives in a directory; NULL: in memory only */
     _Atomic(struct pack *) current;
     _Atomic uint64_t generation;
     _Atomic uint64_t pack_bytes, charged_bytes, memory_bytes_max; /* of a pack */
@@ -26,9 +27,12 @@ struct tarn {
 struct tarn_session {
     struct tarn *store;
     struct table_session *table; /* NULL: a pack is served */
+    struct durable *durable;     /* the store's; NULL: nothing to wait for */
     struct pack *seen;           /* version used since the last quiescent state, NULL: none yet */
     bool viewing;                /* there may be views: `seen` is set, or the table was used */
     bool online;
+    bool defers;  /* its calls do not wait for durability */
+    bool in_step; /* between tarn_begin() and tarn_end() */
 };
 
 #endif

@@ -22,6 +22,7 @@ struct gathered {
     size_t count, room;
 };
 
+/* Every shard is locked. */
 void table_journal_set(struct table *t, const struct table_journal *journal)
 {
     atomic_store_explicit(&t->journal, journal, memory_order_release);
@@ -32,9 +33,11 @@ void table_readers_wait(struct table *t, bool wait)
     atomic_store_explicit(&t->readers_wait, wait, memory_order_release);
 }
 
-uint64_t table_session_sequence(const struct table_session *s)
+uint64_t table_session_sequence(struct table_session *s)
 {
-    return s->sequence;
+    uint64_t sequence = s->sequence;
+    s->sequence = 0;
+    return sequence;
 }
 
 static void note_sequence(struct table *t, uint32_t shard, uint64_t sequence)

@@ -100,12 +100,13 @@ struct table_journal {
                        size_t count);
     uint64_t (*failed)(void *context);
 };
-/* From now on (NULL: no more). While no session writes. */
+/* From now on (NULL: no more). Between table_begin() with all shards and table_end(). */
 void table_journal_set(struct table *t, const struct table_journal *journal);
 /* Sessions note the sequences of what they read, too. */
 void table_readers_wait(struct table *t, bool wait);
-/* The highest sequence of a change that the session made or (if readers wait) may have seen. */
-uint64_t table_session_sequence(const struct table_session *s);
+/* The highest sequence of a change that the session made or (if readers wait) may have seen since
+ * this was last asked; 0: none. */
+uint64_t table_session_sequence(struct table_session *s);
 /* Do what a log says, to a table that is not journaled and in which nothing expires meanwhile. */
 TARN_MUST int table_apply(struct table_session *s, const struct change *change);
 /* Let nothing expire, until table_start_time(); the time is time_ms at least, wherever the system's

@@ -1,0 +1,289 @@
+/* Checkpoints: the whole store into one file while it is served, then the log before it is dropped.
+ *
+ * How (doc/durability.md): new segments; walk the table; sync the log up to where it is by then;
+ * read the file back; publish the manifest. What changes during the walk may or may not be in the
+ * file: it is in the new segments, and replaying it ends the same.
+ *
+ * Without a log (durability `none`, or before it begins) changes are told to it during the walk all
+ * the same. Until the manifest is published nothing of that may be replayed, as there are changes
+ * between it and the log before: the manifest says where the old log ends (`last`).
+ *
+ * Invariants
+ * 1. The old checkpoint and its log count until the new manifest is published, whatever fails.
+ * 2. One at a time (durable_take()).
+ * Failure modes: IO, NOSPACE, NOMEM, UNSURE (the log failed): everything is as it was. */
+#include "pack/checkpoint.h"
+#include "store/durable.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "core/qsbr.h"
+
+#define RECORDS_A_TURN 256
+#define RETRY_NS       ((uint64_t)60 * 1000000000) /* after one that failed and nobody asked for */
+
+struct walk {
+    struct checkpoint_writer *writer;
+    struct tarn_error *error;
+    int status;
+};
+
+static void add(void *context, const struct tarn_record *record)
+{
+    struct walk *walk = context;
+    if (walk->status == TARN_OK)
+        walk->status = checkpoint_add(walk->writer, record, walk->error);
+}
+
+/* Walk the table; each turn ends in a quiescent state. */
+static int write_records(struct durable *d, struct checkpoint_writer *writer,
+                         struct tarn_error *error)
+{
+    struct walk walk = {writer, error, TARN_OK};
+    struct tarn_session *session;
+    uint64_t cursor = 0;
+    int status = tarn_session_open(d->store, &session, error);
+    if (status != TARN_OK)
+        return status;
+    tarn_session_touches(session, false);
+    do {
+        table_scan_records(session->table, &cursor, RECORDS_A_TURN, add, &walk);
+        tarn_quiescent(session);
+    } while (cursor != 0 && walk.status == TARN_OK);
+    tarn_session_close(session);
+    return walk.status;
+}
+
+static int log_failure(struct durable *d, int status, struct tarn_error *error)
+{
+    struct wal_figures figures;
+    wal_figures_get(d->wal, &figures);
+    return error_set(error, status, "%s: the log: %s", d->directory.path, figures.failure);
+}
+
+/* Everything in the log up to now is durable; the last sequence. */
+static int sync_log(struct durable *d, uint64_t *ret_sequence, struct tarn_error *error)
+{
+    struct wal_figures figures;
+    wal_figures_get(d->wal, &figures);
+    *ret_sequence = figures.sequence;
+    int status = wal_wait(d->wal, figures.sequence, WAL_DURABLE, 0);
+    return status == TARN_OK ? TARN_OK : log_failure(d, status, error);
+}
+
+static int write_file(struct durable *d, const char *path, uint64_t sequence, struct manifest *m,
+                      struct checkpoint_totals *ret_totals, struct tarn_error *error)
+{
+    const struct os *os = d->directory.os;
+    const struct checkpoint_about about = {m->store_id, sequence, table_now_ms(d->store->table)};
+    struct checkpoint_about again;
+    struct checkpoint_writer *writer;
+    int status = checkpoint_create(os, path, &about, &writer, error);
+    if (status != TARN_OK)
+        return status;
+    status = write_records(d, writer, error);
+    if (status == TARN_OK)
+        status = sync_log(d, &m->sequence_needed, error);
+    if (status != TARN_OK) {
+        checkpoint_abort(writer);
+        return status;
+    }
+    status = checkpoint_commit(writer, ret_totals, error);
+    if (status == TARN_OK)
+        status = checkpoint_read(os, path, ret_totals->checksum, NULL, NULL, NULL, NULL, &again,
+                                 ret_totals, NULL, error);
+    m->sequence = sequence;
+    m->checkpoint_checksum = ret_totals->checksum;
+    m->time_ms = about.time_ms;
+    return status;
+}
+
+/* Have changes told to new segments, which do not count yet. */
+static int borrow_log(struct durable *d, const uint64_t first[WAL_FILES_MAX],
+                      struct tarn_error *error)
+{
+    struct manifest m = d->manifest;
+    m.generation++;
+    for (unsigned i = 0; i < d->log_files; i++)
+        if (m.last[i] == 0)
+            m.last[i] = first[i] - 1;
+    int status = directory_put_manifest(&d->directory, &m, error);
+    if (status != TARN_OK)
+        return status;
+    d->manifest = m;
+    durable_journal(d, true);
+    return TARN_OK;
+}
+
+static int publish(struct durable *d, struct manifest *m, const uint64_t first[WAL_FILES_MAX],
+                   struct tarn_error *error)
+{
+    m->generation++;
+    for (unsigned i = 0; i < m->files; i++)
+        m->first[i] = i < d->log_files ? first[i] : d->idle_first[i];
+    memset(m->last, 0, sizeof m->last);
+    int status = directory_put_manifest(&d->directory, m, error);
+    if (status == TARN_OK)
+        d->manifest = *m;
+    return status;
+}
+
+static int run(struct durable *d, struct checkpoint_totals *ret_totals, struct tarn_error *error)
+{
+    struct manifest m;
+    uint64_t sequence, first[WAL_FILES_MAX];
+    char name[DIRECTORY_NAME_BYTES];
+    bool borrowed = !d->journaled;
+    int status = wal_rotate(d->wal, &sequence, first, error);
+    if (status == TARN_OK && borrowed)
+        status = borrow_log(d, first, error);
+    if (status != TARN_OK)
+        return status;
+    m = d->manifest;
+    directory_checkpoint_name(++m.checkpoint_number, name);
+    char *path = directory_path(&d->directory, name);
+    status = path != NULL ? write_file(d, path, sequence, &m, ret_totals, error)
+                          : error_set(error, TARN_NOMEM, "out of memory");
+    if (status == TARN_OK)
+        status = publish(d, &m, first, error);
+    if (borrowed && (status != TARN_OK || d->dial.durability == TARN_DURABILITY_NONE))
+        durable_journal(d, false);
+    if (status == TARN_OK)
+        directory_clean(&d->directory, &d->manifest);
+    else if (path != NULL)
+        (void)d->directory.os->unlink(d->directory.os, path);
+    free(path);
+    return status;
+}
+
+static void note(struct durable *d, int status, const struct checkpoint_totals *totals,
+                 uint64_t start_ns, const struct tarn_error *error)
+{
+    const struct os *os = d->directory.os;
+    pthread_mutex_lock(&d->lock);
+    d->checkpoint_ns = os->monotonic_ns(os);
+    d->checkpointing = false;
+    d->runs++;
+    d->stats.checkpoint_status = status;
+    if (status == TARN_OK) {
+        d->stats.checkpoints++;
+        d->stats.checkpoint_failure[0] = 0;
+        d->stats.checkpoint_time_ms = d->manifest.time_ms;
+        d->stats.checkpoint_us = (d->checkpoint_ns - start_ns) / 1000;
+        d->stats.checkpoint_bytes = totals->bytes;
+        d->stats.checkpoint_records = totals->records;
+    } else {
+        d->stats.checkpoints_failed++;
+        snprintf(d->stats.checkpoint_failure, sizeof d->stats.checkpoint_failure, "%.255s",
+                 error->text);
+    }
+    pthread_cond_broadcast(&d->changed);
+    pthread_mutex_unlock(&d->lock);
+}
+
+int durable_checkpoint(struct durable *d, struct tarn_error *error)
+{
+    struct checkpoint_totals totals = {0};
+    struct tarn_error own = {.text = ""};
+    uint64_t start_ns = d->directory.os->monotonic_ns(d->directory.os);
+    pthread_mutex_lock(&d->lock);
+    d->checkpointing = true;
+    pthread_mutex_unlock(&d->lock);
+    int status = run(d, &totals, &own);
+    note(d, status, &totals, start_ns, &own);
+    if (status != TARN_OK && error != NULL)
+        *error = own;
+    return status;
+}
+
+int tarn_checkpoint(struct tarn *store, struct tarn_error *error)
+{
+    struct durable *d = store->durable;
+    if (d == NULL)
+        return error_set(error, TARN_INVALID, "the store has no directory for a checkpoint");
+    if (!durable_take(d))
+        return error_set(error, TARN_BUSY, "%s: a checkpoint is under way already",
+                         d->directory.path);
+    int status = durable_checkpoint(d, error);
+    durable_give(d);
+    return status;
+}
+
+/* --- in the background --- */
+
+int tarn_checkpoint_start(struct tarn *store)
+{
+    struct durable *d = store->durable;
+    if (d == NULL)
+        return TARN_INVALID;
+    pthread_mutex_lock(&d->lock);
+    bool busy = d->busy || d->wanted;
+    d->wanted = true;
+    pthread_cond_broadcast(&d->changed);
+    pthread_mutex_unlock(&d->lock);
+    return busy ? TARN_BUSY : TARN_OK;
+}
+
+/* Is it time for one that nobody asked for? */
+static bool is_due(struct durable *d)
+{
+    struct wal_figures f;
+    uint64_t age_ns = d->directory.os->monotonic_ns(d->directory.os) - d->checkpoint_ns;
+    if (d->stats.checkpoint_status != TARN_OK && age_ns < RETRY_NS)
+        return false;
+    wal_figures_get(d->wal, &f);
+    if (f.state != TARN_OK)
+        return false;
+    return f.live_bytes >= d->dial.log_bytes_max ||
+           (d->dial.checkpoint_s != 0 && f.sequence > d->manifest.sequence &&
+            age_ns / 1000000000 >= d->dial.checkpoint_s);
+}
+
+static void wait_a_second_locked(struct durable *d)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec++;
+    (void)pthread_cond_timedwait(&d->changed, &d->lock, &until);
+}
+
+static void *work(void *argument)
+{
+    struct durable *d = argument;
+    pthread_mutex_lock(&d->lock);
+    while (!d->stopping) {
+        if (d->busy || (!d->wanted && !is_due(d))) {
+            wait_a_second_locked(d);
+            continue;
+        }
+        d->busy = true;
+        d->wanted = false;
+        pthread_mutex_unlock(&d->lock);
+        int status = durable_checkpoint(d, NULL);
+        (void)status; /* it is in the figures */
+        durable_give(d);
+        pthread_mutex_lock(&d->lock);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return NULL;
+}
+
+int durable_thread_start(struct durable *d)
+{
+    d->thread_started = pthread_create(&d->thread, NULL, work, d) == 0;
+    return d->thread_started ? TARN_OK : TARN_NOMEM;
+}
+
+void durable_thread_stop(struct durable *d)
+{
+    if (!d->thread_started)
+        return;
+    pthread_mutex_lock(&d->lock);
+    d->stopping = true;
+    pthread_cond_broadcast(&d->changed);
+    pthread_mutex_unlock(&d->lock);
+    pthread_join(d->thread, NULL);
+    d->thread_started = false;
+}

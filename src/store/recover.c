@@ -1,0 +1,168 @@
+/* Recovery: checkpoint and log into an empty table.
+ *
+ * How: time stands still meanwhile, so that what a change was made to is what it is replayed to.
+ * The log must reach the highest sequence of which anything says that it was synced: SYNCED, the
+ * manifest (a clean close; what the checkpoint may know), or the log's own records.
+ *
+ * Invariant: nothing in the directory is changed before all of it was read and found sound.
+ * Failure modes: CORRUPT and the like, FULL if it does not fit in memory; the directory is as it
+ * was. */
+#include "pack/checkpoint.h"
+#include "store/durable.h"
+
+#include <stdlib.h>
+
+#include "core/qsbr.h"
+
+#define QUIESCENT_EVERY 256 /* changes */
+
+struct recovery {
+    struct durable *d;
+    struct tarn_session *session;
+    uint64_t changes;
+    struct tarn_error *error;
+};
+
+/* Put or apply until there is room or nothing more can be evicted. */
+static int again(struct recovery *r, int status, bool *ret_again)
+{
+    *ret_again = status == TARN_FULL && tarn_make_room(r->session);
+    if (status == TARN_FULL && !*ret_again)
+        error_set(r->error, TARN_FULL,
+                  "%s: what it holds does not fit in --memory; give it more, or an eviction policy",
+                  r->d->directory.path);
+    else if (status == TARN_NOMEM)
+        error_set(r->error, TARN_NOMEM, "%s: out of memory", r->d->directory.path);
+    return status;
+}
+
+static void pause_now_and_then(struct recovery *r, uint64_t count)
+{
+    r->changes += count;
+    if (r->changes % QUIESCENT_EVERY < count)
+        tarn_quiescent(r->session);
+}
+
+static int put_records(void *context, const struct tarn_record *records, size_t count)
+{
+    struct recovery *r = context;
+    bool more;
+    int status;
+    do
+        status = again(r, table_put_many(r->session->table, records, count), &more);
+    while (more);
+    pause_now_and_then(r, count);
+    return status;
+}
+
+static int apply_change(void *context, uint64_t sequence, const struct change *change)
+{
+    (void)sequence;
+    struct recovery *r = context;
+    bool more;
+    int status;
+    do
+        status = again(r, table_apply(r->session->table, change), &more);
+    while (more);
+    pause_now_and_then(r, 1);
+    return status;
+}
+
+static int read_checkpoint(struct recovery *r, const struct tarn_options *options)
+{
+    struct durable *d = r->d;
+    char name[DIRECTORY_NAME_BYTES];
+    struct checkpoint_about about;
+    struct checkpoint_totals totals;
+    if (d->manifest.checkpoint_number == 0)
+        return TARN_OK;
+    directory_checkpoint_name(d->manifest.checkpoint_number, name);
+    char *path = directory_path(&d->directory, name);
+    if (path == NULL)
+        return error_set(r->error, TARN_NOMEM, "%s: out of memory", d->directory.path);
+    int status = checkpoint_read(d->directory.os, path, d->manifest.checkpoint_checksum,
+                                 put_records, r, options->progress, options->progress_context,
+                                 &about, &totals, NULL, r->error);
+    if (status == TARN_OK &&
+        (about.store_id != d->manifest.store_id || about.sequence != d->manifest.sequence))
+        status =
+            error_set(r->error, TARN_CORRUPT, "%s: not the checkpoint that MANIFEST means", path);
+    if (status == TARN_MISSING)
+        status = error_set(r->error, TARN_CORRUPT, "%s is missing", path);
+    d->stats.recovered_records = totals.records;
+    d->stats.checkpoint_time_ms = about.time_ms;
+    free(path);
+    return status;
+}
+
+/* The highest sequence of which it is known, outside the log, that it was synced. */
+static int known_synced(struct durable *d, uint64_t *ret_sequence, struct tarn_error *error)
+{
+    const struct manifest *m = &d->manifest;
+    int status = directory_read_synced(&d->directory, ret_sequence, error);
+    if (status == TARN_OK && *ret_sequence < m->sequence_needed)
+        *ret_sequence = m->sequence_needed;
+    if (status == TARN_OK && m->closed && *ret_sequence < m->closed_sequence)
+        *ret_sequence = m->closed_sequence;
+    return status;
+}
+
+static int read_log(struct recovery *r, const struct tarn_options *options,
+                    struct replay_result *ret_result)
+{
+    struct durable *d = r->d;
+    struct replay_start start = {
+        .directory = d->directory.path,
+        .store_id = d->manifest.store_id,
+        .after = d->manifest.sequence,
+        .files = d->manifest.files,
+        .first = d->manifest.first,
+        .last = d->manifest.last,
+    };
+    int status = known_synced(d, &start.synced_upto, r->error);
+    if (status == TARN_OK)
+        status = replay(d->directory.os, &start, apply_change, r, options->progress,
+                        options->progress_context, ret_result, r->error);
+    if (status == TARN_OK)
+        status = replay_truncate(d->directory.os, &start, ret_result, r->error);
+    return status;
+}
+
+static void note(struct durable *d, const struct replay_result *result, uint64_t start_ns)
+{
+    const struct os *os = d->directory.os;
+    d->stats.replayed_records = result->records;
+    d->stats.replayed_bytes = result->bytes;
+    d->stats.truncated_bytes = result->truncated_bytes;
+    d->stats.recovered_sequence = result->sequence;
+    d->stats.recovery_us = (os->monotonic_ns(os) - start_ns) / 1000;
+    d->stats.closed_cleanly = d->manifest.closed;
+}
+
+int durable_recover(struct durable *d, struct replay_end ret_ends[WAL_FILES_MAX],
+                    uint64_t *ret_sequence, struct tarn_error *error)
+{
+    const struct os *os = d->directory.os;
+    const struct tarn_options *options = &d->store->options;
+    struct replay_result result = {.sequence = d->manifest.sequence};
+    struct recovery r = {.d = d, .error = error};
+    uint64_t start_ns = os->monotonic_ns(os);
+    int status = tarn_session_open(d->store, &r.session, error);
+    if (status != TARN_OK)
+        return status;
+    table_stop_time(d->store->table, d->manifest.time_ms);
+    status = read_checkpoint(&r, options);
+    if (status == TARN_OK)
+        status = read_log(&r, options, &result);
+    tarn_session_close(r.session);
+    if (status != TARN_OK)
+        return status;
+    directory_clean(&d->directory, &d->manifest);
+    memcpy(ret_ends, result.ends, sizeof result.ends);
+    for (unsigned i = 0; i < d->manifest.files; i++)
+        if (ret_ends[i].number == 0 && d->manifest.first[i] > 0)
+            ret_ends[i].number = d->manifest.first[i] - 1;
+    *ret_sequence = result.sequence;
+    note(d, &result, start_ns);
+    return TARN_OK;
+}
