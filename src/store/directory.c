@@ -309,6 +309,31 @@ failed:
     return status;
 }
 
+int directory_create(const struct os *os, const char *path, uint64_t store_id,
+                     struct directory *ret_directory, struct tarn_error *error)
+{
+    struct directory *d = ret_directory;
+    *d = (struct directory){
+        .os = os, .path = strdup(path), .store_id = store_id, .lock_fd = -1, .synced_fd = -1};
+    int status = d->path != NULL ? TARN_OK : TARN_NOMEM;
+    int made = status == TARN_OK ? os->make_directory(os, path, 0777) : 0;
+    if (status != TARN_OK)
+        error_set(error, status, "%s: out of memory", path);
+    else if (made == -EEXIST)
+        status = error_set(error, TARN_INVALID, "%s: is there already; name a new directory", path);
+    else if (made != 0)
+        status = os_error(error, made, "cannot make the directory", path);
+    else
+        status = sync_parent(d, error);
+    if (status == TARN_OK)
+        status = lock(d, false, error);
+    if (status == TARN_OK)
+        status = make_synced(d, error);
+    if (status != TARN_OK)
+        directory_close(d);
+    return status;
+}
+
 void directory_close(struct directory *d)
 {
     if (d->synced_fd >= 0)

@@ -41,6 +41,10 @@ struct directory {
 TARN_MUST int directory_open(const struct os *os, const char *path, bool readonly,
                              struct directory *ret_directory, struct manifest *ret_manifest,
                              struct tarn_error *error);
+/* A new directory, which must not be there yet, for files of this store; it has no manifest.
+ * Errors: INVALID (there is something of that name), DENIED, IO, NOSPACE, NOMEM. */
+TARN_MUST int directory_create(const struct os *os, const char *path, uint64_t store_id,
+                               struct directory *ret_directory, struct tarn_error *error);
 void directory_close(struct directory *d);
 
 /* Publish a manifest: it holds from now on, or the old one does. */

@@ -13,4 +13,18 @@ TARN_MUST int store_index_build(const struct os *os, const struct tarn_options *
 TARN_MUST int store_verify(const struct os *os, const struct tarn_options *options,
                            struct tarn_verify_report *ret_report, struct tarn_error *error);
 
+/* tarn_check() and tarn_repair() likewise. */
+TARN_MUST int store_check(const struct os *os, const char *directory, tarn_line line, void *context,
+                          tarn_progress progress, void *progress_context,
+                          struct tarn_check_report *ret_report, struct tarn_error *error);
+struct tarn_line_context {
+    tarn_line line;
+    void *context;
+    tarn_progress progress;
+    void *progress_context;
+};
+TARN_MUST int store_repair(const struct os *os, const char *directory, const char *target,
+                           const struct tarn_line_context *lines,
+                           struct tarn_repair_report *ret_report, struct tarn_error *error);
+
 #endif
