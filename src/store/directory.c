@@ -248,6 +248,17 @@ static int make_directory(struct directory *d, struct tarn_error *error)
     return sync_parent(d, error);
 }
 
+static int check_is_directory(struct directory *d, struct tarn_error *error)
+{
+    int fd, status = d->os->open(d->os, d->path, O_RDONLY | O_DIRECTORY, 0, &fd);
+    if (status == -ENOTDIR)
+        return error_set(error, TARN_INVALID, "%s: not a directory", d->path);
+    if (status != 0)
+        return os_error(error, status, "cannot open the directory", d->path);
+    (void)d->os->close(d->os, fd);
+    return TARN_OK;
+}
+
 static int begin_store(struct directory *d, struct manifest *ret_manifest, struct tarn_error *error)
 {
     int status = check_new(d, error);
@@ -289,6 +300,8 @@ int directory_open(const struct os *os, const char *path, bool readonly,
         status = error_set(error, TARN_NOMEM, "%s: out of memory", path);
     if (status == TARN_OK && !readonly)
         status = make_directory(d, error);
+    if (status == TARN_OK)
+        status = check_is_directory(d, error);
     if (status == TARN_OK)
         status = lock(d, readonly, error);
     if (status != TARN_OK)
