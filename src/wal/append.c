@@ -10,7 +10,9 @@
  * 1. Under the lock: no allocation, no system call.
  * 2. A step's sequences are an unbroken run.
  * 3. A flusher that wants to be woken at a number of pending bytes is, by whoever reaches it.
- * Failure modes: memory, and a log that takes nothing: 0 is returned and nothing has changed. */
+ * Failure modes: memory, and a log that has failed: 0 is returned and nothing has changed. Without
+ * room on the disk it goes on in memory: whoever makes changes has asked wal_state() before. */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "wal/wal_internal.h"
@@ -287,7 +289,7 @@ static enum outcome try_place(struct wal *wal, const struct scratch *s, size_t c
     lock_take(&wal->lock);
     enum outcome outcome = PLACED;
     struct needs needs = find_needs_locked(wal, s->list, count);
-    if (atomic_load_explicit(&wal->state, memory_order_relaxed) != TARN_OK)
+    if (atomic_load_explicit(&wal->state, memory_order_relaxed) == TARN_IO)
         outcome = REFUSED;
     else if (needs.stale)
         outcome = STALE;
@@ -323,7 +325,7 @@ static enum outcome place_step(struct wal *wal, const struct scratch *s, size_t 
 uint64_t wal_append(struct wal *wal, const struct change *changes, const uint64_t *hashes,
                     size_t count)
 {
-    struct scratch *s = wal_state(wal) == TARN_OK && count > 0 ? scratch_get(count) : NULL;
+    struct scratch *s = !wal_failed(wal) && count > 0 ? scratch_get(count) : NULL;
     if (s == NULL)
         return 0;
     uint64_t sequence = 0, wake = 0;
@@ -336,4 +338,10 @@ uint64_t wal_append(struct wal *wal, const struct change *changes, const uint64_
     if (wake)
         flusher_wake_all(wal, wake);
     return outcome == PLACED ? sequence : 0;
+}
+
+uint64_t wal_fail(struct wal *wal, const char *why)
+{
+    progress_fail(wal, -ENOMEM, why, "");
+    return WAL_NEVER;
 }

@@ -1,12 +1,13 @@
 /* No room: what becomes of a file whose segment cannot be written.
  *
- * How: the segment is cut back to what was written whole, appends are refused, and the flusher
+ * How: the segment is cut back to what was written whole, new changes are refused, and the flusher
  * tries again now and then: the records that are pending are made anew for a segment of their own,
  * because a record's checksum depends on the one before it. When a segment could not even be made,
  * or has no record yet, they are as they should be already.
  *
  * Invariants
- * 1. While a file is full nothing is appended to any, so its list stays as it is.
+ * 1. What is appended while the list is made anew goes into other chunks, and has it made anew
+ * later.
  * 2. What is pending is given up only for its like in another segment.
  * Failure modes: cutting back fails: the log has failed. No memory for the records: later. */
 #include <errno.h>
@@ -125,30 +126,43 @@ struct remade {
     struct record_chain chain;
 };
 
-static bool remake_list(struct wal *wal, const struct chunk *c, enum wal_encoding encoding,
+static bool remake_into(struct wal *wal, const struct chunk *c, enum wal_encoding encoding,
                         struct remade *r)
 {
-    for (; c; c = c->next) {
-        if (c->size == 0)
-            continue;
-        struct chunk *made = remake_chunk(wal, c, encoding, &r->chain);
-        if (made == NULL)
-            return false;
-        if (r->tail)
-            r->tail->next = made;
-        else
-            r->head = made;
-        r->tail = made;
-        r->bytes += made->size;
-    }
-    return r->head != NULL;
+    struct chunk *made = remake_chunk(wal, c, encoding, &r->chain);
+    if (made == NULL)
+        return false;
+    if (r->tail)
+        r->tail->next = made;
+    else
+        r->head = made;
+    r->tail = made;
+    r->bytes += made->size;
+    return true;
 }
 
-/* Replace the list by the remade one, which begins a segment of its own. */
-static struct chunk *replace_locked(struct wal_file *f, const struct remade *r)
+/* All chunks up to `last`, which may have got a next one. */
+static bool remake_list(struct wal *wal, const struct chunk *c, const struct chunk *last,
+                        enum wal_encoding encoding, struct remade *r)
+{
+    bool ok = true;
+    for (;; c = c->next) {
+        ok = c->size == 0 || remake_into(wal, c, encoding, r);
+        if (!ok || c == last)
+            break;
+    }
+    return ok && r->head != NULL;
+}
+
+/* Replace the list by the remade one, which begins a segment of its own; returns the old. NULL: it
+ * has got longer since. */
+static struct chunk *replace_locked(struct wal_file *f, const struct chunk *last,
+                                    const struct remade *r)
 {
     struct wal *wal = f->wal;
     struct chunk *old = f->head;
+    if (f->tail != last)
+        return NULL;
     uint64_t pending = atomic_load_explicit(&wal->pending_bytes, memory_order_relaxed);
     atomic_store_explicit(&wal->pending_bytes, pending - f->pending_bytes + r->bytes,
                           memory_order_relaxed);
@@ -171,12 +185,14 @@ static bool remake(struct wal_file *f)
     struct segment_header header;
     unsigned char bytes[SEGMENT_HEADER_BYTES];
     lock_take(&wal->lock);
+    const struct chunk *last = f->tail;
+    f->room = 0;
     chunk_header_locked(f, atomic_load(&f->number) + 1, f->written_sequence,
                         f->head->chain.checksum, file_unwritten_locked(f), &header);
     lock_give(&wal->lock);
     segment_header_write(&header, bytes, &r.chain.checksum);
     r.chain.salt = header.salt;
-    if (!remake_list(wal, f->head, header.encoding, &r)) {
+    if (!remake_list(wal, f->head, last, header.encoding, &r)) {
         free_list(wal, r.head);
         return false;
     }
@@ -184,10 +200,10 @@ static bool remake(struct wal_file *f)
     r.head->header = header;
     memcpy(r.head->header_bytes, bytes, sizeof bytes);
     lock_take(&wal->lock);
-    struct chunk *old = replace_locked(f, &r);
+    struct chunk *old = replace_locked(f, last, &r);
     lock_give(&wal->lock);
-    free_list(wal, old);
-    return true;
+    free_list(wal, old != NULL ? old : r.head);
+    return old != NULL;
 }
 
 void file_retry_locked(struct wal_file *f)
