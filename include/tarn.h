@@ -353,7 +353,8 @@ TARN_API TARN_MUST int tarn_flush(struct tarn_session *session);
 /* Until tarn_end(), this session's calls with these keys (scans too, with keys NULL: everything)
  * take effect together, at one moment: no other session sees or makes a change between. Other keys
  * may be read, not written. Not nested; no quiescent or offline state between. Be short: others
- * wait. With a data file it does nothing. tarn_end(): TARN_OK; UNSURE (a store with a directory). */
+ * wait. With a data file it does nothing. tarn_end(): TARN_OK; UNSURE (a store with a directory).
+ */
 TARN_API void tarn_begin(struct tarn_session *session, const struct tarn_bytes *keys, size_t count);
 TARN_API int tarn_end(struct tarn_session *session);
 

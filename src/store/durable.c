@@ -97,8 +97,7 @@ static uint64_t append(void *context, const struct change *changes, const uint64
 
 static uint64_t failed(void *context)
 {
-    return wal_fail(((struct durable *)context)->wal,
-                    "a change could not be appended to the log");
+    return wal_fail(((struct durable *)context)->wal, "a change could not be appended to the log");
 }
 
 void durable_journal(struct durable *d, bool on)

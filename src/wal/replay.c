@@ -133,7 +133,7 @@ static void bridge_gap(struct merge *m, uint64_t sequence, bool *ret_skip)
     m->due = sequence;
 }
 
-static int accept(struct merge *m, struct source *s, struct tarn_error *error)
+static int take_in(struct merge *m, struct source *s, struct tarn_error *error)
 {
     int status;
     bool skip = false;
@@ -157,7 +157,7 @@ static int run(struct merge *m, struct tarn_error *error)
     struct source *out_of_order, *s;
     int status = TARN_OK;
     while (status == TARN_OK && (s = find_next(m, &out_of_order)) != NULL)
-        status = accept(m, s, error);
+        status = take_in(m, s, error);
     if (status == TARN_OK && out_of_order)
         return error_set_at(error, TARN_CORRUPT, out_of_order->before.end.size, UINT64_MAX,
                             "%s: byte %llu: change %llu is in two files: %s", out_of_order->path,
