@@ -154,7 +154,12 @@ TURNS_TESTS := unit/test_core_turns fault/test_store_crash
 TURNS_WRAP := $(addprefix -Wl$(comma)--wrap=,clock_gettime lock_wait nanosleep sched_yield \
     urcu_qsbr_synchronize_rcu $(addprefix pthread_,create join mutex_lock mutex_trylock \
     mutex_unlock cond_wait cond_timedwait cond_signal cond_broadcast))
-test_wrap = $(TEST_WRAP) $(if $(filter $(1),$(TURNS_TESTS)),$(TURNS_WRAP))
+# A log that goes on when the test says so (test/lib/held_log.h).
+HELD_TESTS := unit/test_server_gate
+HELD_WRAP := $(addprefix -Wl$(comma)--wrap=tarn_,reached session_sequence sequence hurry \
+    log_stats_get)
+test_wrap = $(TEST_WRAP) $(if $(filter $(1),$(TURNS_TESTS)),$(TURNS_WRAP)) \
+            $(if $(filter $(1),$(HELD_TESTS)),$(HELD_WRAP))
 TESTLIB_OBJECTS := $(patsubst test/lib/%.c,$(B)/testlib/%.o,$(wildcard test/lib/*.c))
 
 $(B)/testlib/%.o: test/lib/%.c

@@ -31,11 +31,28 @@ static void print_data(struct server *server)
            stats.index_built ? "built now" : "read from its file");
 }
 
+/* What was found in the directory of a writable store. */
+static void print_directory(struct server *server, const struct config *config)
+{
+    struct tarn_stats stats;
+    struct tarn_log_stats log;
+    char a[32], b[32];
+    tarn_stats_get(server_store(server), &stats);
+    tarn_log_stats_get(server_store(server), &log);
+    printf("data    a writable store in %s: %s keys, %s changes replayed\n", config->directory,
+           number_format_count(stats.keys, a), number_format_count(log.replayed_records, b));
+    const struct option *row = options_find(&config_options, bytes_of("durability"));
+    printf("kept    durability %s\n", row->words[config->durability]);
+}
+
 /* ... and of a writable store. */
-static void print_memory(const struct config *config)
+static void print_writable(struct server *server, const struct config *config)
 {
     char size[32];
-    printf("data    a writable store in memory, empty; it is gone when the server stops\n");
+    if (config->directory[0] != 0)
+        print_directory(server, config);
+    else
+        printf("data    a writable store in memory, empty; it is gone when the server stops\n");
     if (config->memory_bytes != 0)
         printf("memory  at most %s\n", number_format_size(config->memory_bytes, size));
 }
@@ -46,7 +63,7 @@ static void print_start(struct server *server, const struct config *config)
     char host[128];
     bool writable = server_is_writable(server);
     if (writable)
-        print_memory(config);
+        print_writable(server, config);
     else
         print_data(server);
     host_of(config->bind, host, sizeof host);
@@ -95,6 +112,8 @@ static int run(struct cli_call *call)
     int status = config_finish(config, &error);
     if (status == TARN_OK && path == NULL)
         status = check_no_file(config, &error);
+    if (status == TARN_OK)
+        status = config_check_directory(config, path, &error);
     if (status != TARN_OK) {
         cli_error(call->command->name, error.text);
         return status == TARN_INVALID ? CLI_USAGE : CLI_FAILED;
@@ -130,8 +149,10 @@ const struct cli_command cli_command_serve = {
         "speak it, and over HTTP. If the index FILE.tarnidx is missing, damaged or belongs to "
         "another version of the file, it is built first.\n"
         "\n"
-        "Without FILE: serves a writable store in memory, empty at the start; what is in it is "
-        "gone when the server stops. --memory caps all the server's memory, and "
+        "Without FILE: serves a writable store. It is in memory only, empty at the start and gone "
+        "when the server stops, or with --dir kept in a directory: changes go to a log there, and "
+        "--durability says what of them can be lost (doc/durability.md). --memory caps all the "
+        "server's memory, and "
         "--max-memory-policy says what happens when the store has filled it; of the policies' "
         "names in Redis, those of LRU and LFU stand for sieve.\n"
         "\n"
@@ -142,6 +163,7 @@ const struct cli_command cli_command_serve = {
         "Every option can also stand in the file named by --config, one \"name value\" a line; "
         "options on the command line win.",
     .examples = "tarn serve\ta writable store\n"
+                "tarn serve --dir data --durability commit\tone that loses nothing\n"
                 "tarn serve --memory 2G --max-memory-policy allkeys-sieve\ta cache\n"
                 "tarn serve sample.txt\tRESP on 127.0.0.1:6379, HTTP on 127.0.0.1:8379\n"
                 "tarn serve --bind 0.0.0.0 --password-file secret sample.txt\tfor other machines\n"

@@ -53,6 +53,10 @@ void client_end(struct client *client);
  * the store has returned are no longer valid. False: there will be none, answer the error. */
 bool client_make_room(struct client *client);
 
+/* The answer tells of the whole store, or of changes the session has not seen: it waits for every
+ * change made so far to be acknowledged. */
+void client_saw_everything(struct client *client);
+
 /* Count key look-ups an ordinary command made itself (MGET, EXISTS ...), for keyspace_hits and
  * keyspace_misses. Gathered reads are counted by the connection. */
 void client_count_lookups(struct client *client, uint64_t hits, uint64_t misses);
@@ -62,17 +66,22 @@ void client_transaction_end(struct client *client);
 bool client_transaction_writes(const struct client *client);  /* is a queued request a write? */
 size_t client_transaction_bytes(const struct client *client); /* memory of the queue */
 
-/* RELOAD: start a reload. The client's later requests wait, while the worker serves others, until
- * it is done; then the worker answers +OK, or -ERR and the reason. If a reload is under way
- * already, answers an error at once. */
-void client_reload(struct client *client);
+/* What is done on a thread of its own. */
+enum job_kind { JOB_RELOAD, JOB_SAVE, JOB_BACKUP, JOBS_COUNT };
+
+/* Start it. The client's later requests wait, while the worker serves others, until it is done;
+ * then the worker answers +OK, or -ERR and the reason. If one of the kind is under way already,
+ * answers an error at once. argument: as server_job_start(). */
+void client_job(struct client *client, enum job_kind kind, const char *argument);
 
 /* --- waiting: park.c. The client's later requests wait, while the worker serves others. Not inside
  * EXEC, but for client_pause(). --- */
 
-/* WAIT and WAITAOF (aof): answer that there is no replica (and no file) when the time is over; 0:
- * never but by CLIENT UNBLOCK. */
-void client_wait_replicas(struct client *client, uint64_t timeout_ms, bool aof);
+/* WAIT: answer that there is no replica when the time is over; 0: never but by CLIENT UNBLOCK. */
+void client_wait_replicas(struct client *client, uint64_t timeout_ms);
+/* WAITAOF: answer when this client's changes are synced (log), or when the time is over, which it
+ * will be first if replicas are waited for, too. Answers at once if it can. */
+void client_wait_synced(struct client *client, bool log, bool replicas, uint64_t timeout_ms);
 /* Answer OK so much later. */
 void client_sleep(struct client *client, uint64_t ms);
 /* CLIENT PAUSE: hold the requests of all clients, or only those that write; answers OK when that is

@@ -115,6 +115,7 @@ void cmd_dbsize(struct client *client, const struct resp_request *request)
     (void)request;
     struct tarn_stats stats;
     tarn_stats_get(server_store(client->server), &stats);
+    client_saw_everything(client);
     reply_int(&client->reply, (int64_t)stats.keys);
 }
 

@@ -100,5 +100,5 @@ void cmd_shutdown(struct client *client, const struct resp_request *request)
 void cmd_reload(struct client *client, const struct resp_request *request)
 {
     (void)request;
-    client_reload(client);
+    client_job(client, JOB_RELOAD, NULL);
 }

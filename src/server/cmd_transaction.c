@@ -325,6 +325,7 @@ static void execute_all(struct client *client, struct transaction *t)
     make_room(client, t);
     begin(client, t);
     if (watched_changed(&t->watched)) {
+        client_saw_everything(client);
         reply_null_array(&client->reply);
     } else {
         client->in_multi = false;

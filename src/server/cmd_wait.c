@@ -1,6 +1,6 @@
 /* Commands about waiting: CLIENT PAUSE, UNPAUSE and UNBLOCK, WAIT and WAITAOF. There are no
- * replicas and no append-only file, so that who waits for them waits until the time is over. Inside
- * EXEC nobody waits: the answer is what there is. */
+ * replicas, so that who waits for them waits until the time is over; Redis's append-only file is
+ * the log. Inside EXEC nobody waits: the answer is what there is. */
 #include "core/number.h"
 #include "server/command_rows.h"
 #include "server/server.h"
@@ -65,7 +65,7 @@ void cmd_wait(struct client *client, const struct resp_request *request)
     if (replicas <= 0 || client->in_exec)
         reply_int(&client->reply, 0);
     else
-        client_wait_replicas(client, ms, false);
+        client_wait_replicas(client, ms);
 }
 
 /* WAITAOF local replicas timeout */
@@ -85,14 +85,5 @@ void cmd_waitaof(struct client *client, const struct resp_request *request)
     }
     if (!parse_timeout(client, request, 3, &ms))
         return;
-    if (local > 0) {
-        reply_error(&client->reply, "ERR WAITAOF cannot be used when numlocal is set but "
-                                    "appendonly is disabled.");
-    } else if (replicas == 0 || client->in_exec) {
-        reply_array(&client->reply, 2);
-        reply_int(&client->reply, 0);
-        reply_int(&client->reply, 0);
-    } else {
-        client_wait_replicas(client, ms, true);
-    }
+    client_wait_synced(client, local > 0, replicas > 0, ms);
 }

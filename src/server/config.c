@@ -46,6 +46,20 @@ static const struct option_alias eviction_aliases[] = {
     {"volatile-random", TARN_EVICT_EXPIRING_SIEVE}, {NULL, 0},
 };
 
+static const char *const durability_words[] = {
+    [TARN_DURABILITY_NONE] = "none",
+    [TARN_DURABILITY_ASYNC] = "async",
+    [TARN_DURABILITY_PERIODIC] = "periodic",
+    [TARN_DURABILITY_COMMIT] = "commit",
+    NULL,
+};
+static const char *const log_format_words[] = {
+    [TARN_LOG_BINARY] = "binary",
+    [TARN_LOG_CBOR] = "cbor",
+    [TARN_LOG_JSON] = "json",
+    NULL,
+};
+
 #define FIELD(name) offsetof(struct config, name)
 
 /* Rows, not code: */
@@ -94,6 +108,35 @@ static const struct option rows[] = {
      .flags = OPTION_LIVE},
     {"slowlog-max-len", OPTION_UINT, FIELD(slowlog_entries_max), "128", "N",
      "Entries in the slow log; 0 turns it off", 0, 100000, .flags = OPTION_LIVE},
+    {"dir", OPTION_TEXT, FIELD(directory), NULL, "DIR",
+     "Directory that keeps a writable store, made if it is not there; without it the store is in "
+     "memory only"},
+    {"durability", OPTION_WORD, FIELD(durability), "periodic", "HOW",
+     "What of a kept store can be lost. none: all since the last checkpoint; async: queue-depth "
+     "changes when the process is killed, more when power fails; periodic: nothing when killed, "
+     "two periods when power fails; commit: nothing",
+     .words = durability_words, .flags = OPTION_LIVE},
+    {"queue-depth", OPTION_COUNT, FIELD(queue_depth), "100000", "N",
+     "With async: most changes that are acknowledged and not yet written", 1, 1000000000,
+     .flags = OPTION_LIVE},
+    {"write-period-us", OPTION_UINT, FIELD(write_period_us), "10000", "US",
+     "With periodic: microseconds between two syncs", 1, 3600000000, .flags = OPTION_LIVE},
+    {"log-files", OPTION_UINT, FIELD(log_files), "1", "N",
+     "Files that the log is spread over", 1, 64},
+    {"log-format", OPTION_WORD, FIELD(log_format), "binary", "FORMAT",
+     "How changes are written to the log from now on", .words = log_format_words,
+     .flags = OPTION_LIVE},
+    {"checkpoint-log-bytes", OPTION_SIZE, FIELD(checkpoint_log_bytes), "1G", "SIZE",
+     "Begin a checkpoint when the log is longer than this", 64 << 10, .flags = OPTION_LIVE},
+    {"checkpoint-period", OPTION_TIME, FIELD(checkpoint_period_ns), "0", "TIME",
+     "Begin a checkpoint when the last one is older than this; 0 never does",
+     .flags = OPTION_LIVE},
+    {"checkpoint-at-exit", OPTION_BOOL, FIELD(checkpoint_at_exit), NULL, NULL,
+     "Make a checkpoint when the server stops, so that the next start has no log to replay",
+     .flags = OPTION_LIVE},
+    {"enable-backup-command", OPTION_WORD, FIELD(backup_command), "local", "WHO",
+     "Clients that may use TARN.BACKUP, which writes a new directory: none, those of this machine, "
+     "or all", .words = debug_words},
     {"format", OPTION_WORD, FIELD(format), "auto", "FORMAT",
      "Format of the data file", .words = format_kind_words},
     {"separator", OPTION_TEXT, FIELD(separator), NULL, "CHAR",
@@ -243,6 +286,54 @@ uint64_t config_store_memory(const struct config *config)
     return config->memory_bytes - (buffers < BUFFERS_BYTES_MAX ? buffers : BUFFERS_BYTES_MAX);
 }
 
+/* --- the directory --- */
+
+/* A setting about the directory that was given without one: its name, else NULL. */
+static const char *find_orphan(const struct config *config)
+{
+    static const char *const names[] = {
+        "durability", "queue-depth",          "write-period-us",   "log-files",
+        "log-format", "checkpoint-log-bytes", "checkpoint-period", "checkpoint-at-exit",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!options_is_default(options_find(&config_options, bytes_of(names[i])), config))
+            return names[i];
+    return NULL;
+}
+
+int config_check_directory(struct config *config, const char *data_path, struct tarn_error *error)
+{
+    bool given = config->directory[0] != 0;
+    const char *orphan = given ? NULL : find_orphan(config);
+    if (orphan != NULL)
+        return error_set(error, TARN_INVALID,
+                         "--%s is about a store that is kept in a directory, and --dir DIR is "
+                         "missing",
+                         orphan);
+    if (given && data_path != NULL)
+        return error_set(error, TARN_INVALID,
+                         "--dir together with the data file %s: changes to a data file cannot be "
+                         "kept yet; leave one of the two out",
+                         data_path);
+    if (!given)
+        config->durability = TARN_DURABILITY_NONE;
+    return TARN_OK;
+}
+
+struct tarn_dial config_dial(const struct config *config)
+{
+    const uint64_t second_ns = 1000000000;
+    uint64_t period_ns = config->checkpoint_period_ns;
+    return (struct tarn_dial){
+        .durability = (enum tarn_durability)config->durability,
+        .queue_depth = config->queue_depth,
+        .period_us = config->write_period_us,
+        .log_format = (enum tarn_log_format)config->log_format,
+        .log_bytes_max = config->checkpoint_log_bytes,
+        .checkpoint_s = period_ns / second_ns + (period_ns % second_ns != 0),
+    };
+}
+
 struct tarn_options config_store_options(const struct config *config, const char *path)
 {
     struct tarn_options options = {
@@ -253,6 +344,11 @@ struct tarn_options config_store_options(const struct config *config, const char
         .eviction = (enum tarn_eviction)config->eviction,
         .threads = (unsigned)config->threads,
     };
+    if (path == NULL && config->directory[0] != 0) {
+        options.directory = config->directory;
+        options.dial = config_dial(config);
+        options.log_files = (unsigned)config->log_files;
+    }
     struct format_flags flags = format_flags_of(config);
     if (format_from_flags(&flags, &options.format, NULL) != TARN_OK)
         options.format = (struct tarn_format){0}; /* config_check_format() has refused it before */

@@ -23,6 +23,17 @@ struct config {
     uint64_t slowlog_entries_max;
     int debug_command; /* enum config_debug: who may use DEBUG */
     char *config_file;
+    /* a writable store that is kept */
+    char *directory;               /* "": in memory only */
+    int durability;                /* enum tarn_durability; NONE without a directory */
+    uint64_t queue_depth;          /* async: changes acknowledged but not written */
+    uint64_t write_period_us;      /* periodic */
+    uint64_t log_files;            /* 1..64 */
+    int log_format;                /* enum tarn_log_format */
+    uint64_t checkpoint_log_bytes; /* begin a checkpoint when the log is longer */
+    uint64_t checkpoint_period_ns; /* ... and when the last one is older; 0: never */
+    bool checkpoint_at_exit;
+    int backup_command; /* enum config_debug: who may use TARN.BACKUP */
     /* how to read the data file */
     int format, size_type, on_duplicate; /* as enum tarn_* */
     bool big_endian;
@@ -30,7 +41,7 @@ struct config {
     char *index_path;
 };
 
-enum config_debug { CONFIG_DEBUG_NO, CONFIG_DEBUG_LOCAL, CONFIG_DEBUG_YES };
+enum config_debug { CONFIG_DEBUG_NO, CONFIG_DEBUG_LOCAL, CONFIG_DEBUG_YES }; /* who may */
 
 extern const struct options config_options;
 
@@ -44,6 +55,13 @@ TARN_MUST int config_finish(struct config *config, struct tarn_error *error);
  * Errors: INVALID. */
 TARN_MUST int config_check_format(const struct config *config, struct tarn_error *error);
 TARN_MUST int config_check_password(const struct config *config, struct tarn_error *error);
+
+/* The settings of how a store is kept agree with each other and with what is served: data_path NULL
+ * is a writable store. Errors: INVALID. */
+TARN_MUST int config_check_directory(struct config *config, const char *data_path,
+                                     struct tarn_error *error);
+
+struct tarn_dial config_dial(const struct config *config);
 
 /* The store's part as store options; views into config. path NULL: a writable store. */
 struct tarn_options config_store_options(const struct config *config, const char *path);

@@ -14,9 +14,11 @@
  * Invariants
  * 1. c->out is c->output if that is not NULL, else the worker's output, which is empty between
  *    turns.
- * 2. EPOLLOUT is watched exactly while c->output is not NULL, EPOLLIN unless held, ended or
- * closing.
- * 3. A connection with unsent output, held requests or in LINGERING is in the worker's busy list.
+ * 2. EPOLLOUT is watched exactly while c->output is not NULL and the connection not gated, EPOLLIN
+ * unless held, ended or closing.
+ * 3. A connection with unsent output that is not gated, held requests or in LINGERING is in the
+ * worker's busy list.
+ * 4. Nothing is sent but through connection_send(), which asks the gate.
  * Failure modes: socket errors and lack of memory close the connection; nobody else notices. */
 #include "server/connection.h"
 
@@ -25,6 +27,7 @@
 #include <sys/epoll.h>
 
 #include "os/socket.h"
+#include "server/gate.h"
 #include "server/log.h"
 #include "server/park.h"
 
@@ -190,6 +193,7 @@ void connection_close(struct connection *c)
     client_transaction_end(&c->client);
     client_monitor_end(&c->client);
     park_forget(c);
+    gate_forget(c);
     buffer_done(&c->input);
     set_buffers(c, 0);
     worker_busy_remove(w, c);
@@ -235,16 +239,39 @@ void connection_cut(struct connection *c, const char *reason)
     c->state = CONNECTION_DEAD;
 }
 
+/* The unsent rest stays with the connection, unless it is over the limit. */
+static void keep_or_cut(struct connection *c)
+{
+    uint64_t limit = hot_read(&c->client.server->hot.output_bytes_max);
+    if (!c->client.authenticated && (limit == 0 || limit > OUTPUT_STRANGER_BYTES))
+        limit = OUTPUT_STRANGER_BYTES;
+    if (!keep_output(c))
+        connection_cut(c, "out of memory for unsent replies");
+    else if (limit != 0 && output_unsent(c->out) > limit)
+        connection_cut(c, "output limit");
+}
+
+/* Keep what may not be told yet. */
+static void hold(struct connection *c)
+{
+    if (output_unsent(c->out) > 0)
+        keep_or_cut(c);
+    if (c->state != CONNECTION_DEAD)
+        gate_hold(c);
+}
+
 void connection_send(struct connection *c)
 {
     struct worker *w = c->client.worker;
-    uint64_t limit = hot_read(&w->server->hot.output_bytes_max);
-    if (!c->client.authenticated && (limit == 0 || limit > OUTPUT_STRANGER_BYTES))
-        limit = OUTPUT_STRANGER_BYTES;
     if (c->out->bytes.failed) {
         connection_cut(c, "reply over the output limit, or out of memory");
         return;
     }
+    if (!gate_is_open(c)) {
+        hold(c);
+        return;
+    }
+    c->replies = 0;
     if (output_unsent(c->out) == 0)
         return;
     size_t sent;
@@ -257,11 +284,10 @@ void connection_send(struct connection *c)
         c->insistent = false;
     } else if (status != -EAGAIN) {
         c->state = CONNECTION_DEAD; /* the client has gone */
-    } else if (!keep_output(c)) {
-        connection_cut(c, "out of memory for unsent replies");
-    } else if (limit != 0 && output_unsent(c->out) > limit) {
-        connection_cut(c, "output limit");
+    } else {
+        keep_or_cut(c);
     }
+    c->told = output_mark(c->out);
     if (!c->insistent && !w->stopping)
         c->held = output_unsent(c->out) > OUTPUT_PAUSE_BYTES;
 }
@@ -381,6 +407,8 @@ static enum received receive(struct connection *c, bool may_defer)
 /* Execute the requests that were held back. */
 static void resume(struct connection *c)
 {
+    if (c->gated && !c->client.worker->stopping)
+        return;
     c->held = false;
     struct tarn_bytes input = buffer_view(&c->input);
     if (input.size == 0)
@@ -427,11 +455,11 @@ static void watch(struct connection *c)
 {
     uint32_t events = 0;
     if (c->state == CONNECTION_LINGERING ||
-        (c->state == CONNECTION_OPEN && !c->held && !c->parked && !c->input_ended))
+        (c->state == CONNECTION_OPEN && !c->held && !c->parked && !c->gate_deaf && !c->input_ended))
         events |= EPOLLIN;
     if (c->park_link != NULL)
         events |= EPOLLRDHUP; /* a client that goes does not wait for ever */
-    if (c->output != NULL)
+    if (c->output != NULL && !c->gated)
         events |= EPOLLOUT;
     if (events == c->events)
         return;
@@ -447,7 +475,7 @@ void connection_end_turn(struct connection *c)
         bool was_held = c->held;
         if (c->state != CONNECTION_DEAD)
             connection_send(c);
-        if (!was_held || c->held || c->parked || c->state != CONNECTION_OPEN)
+        if (!was_held || c->held || c->parked || c->gated || c->state != CONNECTION_OPEN)
             break;
         resume(c); /* the client has read meanwhile: no event will tell */
     }
@@ -457,7 +485,8 @@ void connection_end_turn(struct connection *c)
         park_forget(c);
         client_monitor_end(&c->client);
     }
-    if (output_unsent(c->out) == 0 && c->state != CONNECTION_DEAD && !c->held && !c->parked) {
+    if (output_unsent(c->out) == 0 && c->state != CONNECTION_DEAD && !c->held && !c->parked &&
+        !c->gated) {
         uint64_t active_ns = atomic_load_explicit(&c->active_ns, memory_order_relaxed);
         bool quiet = w->stopping && w->now_ns - active_ns > LINGER_NS;
         if (c->input_ended || (c->state == CONNECTION_CLOSING && quiet)) {
@@ -474,7 +503,7 @@ void connection_end_turn(struct connection *c)
         connection_close(c);
         return;
     }
-    if (c->output != NULL || c->held || c->state == CONNECTION_LINGERING)
+    if ((c->output != NULL && !c->gated) || c->held || c->state == CONNECTION_LINGERING)
         worker_busy_add(w, c);
     else
         worker_busy_remove(w, c);
@@ -486,6 +515,7 @@ void connection_on_event(struct connection *c, uint32_t events)
 {
     bool broken = (events & (EPOLLERR | EPOLLHUP)) != 0;
     broken |= c->park_link != NULL && (events & EPOLLRDHUP) != 0;
+    c->gate_deaf = c->gated && (events & EPOLLIN) != 0; /* it sends more, which is left for now */
     if (c->output != NULL && (events & EPOLLOUT) != 0) {
         connection_send(c);
         if (c->state == CONNECTION_OPEN && !c->held && !c->parked)
@@ -493,7 +523,8 @@ void connection_on_event(struct connection *c, uint32_t events)
     }
     if (c->state == CONNECTION_LINGERING) {
         discard_input(c);
-    } else if (c->state == CONNECTION_OPEN && !c->held && !c->parked && !c->input_ended) {
+    } else if (c->state == CONNECTION_OPEN && !c->held && !c->parked && !c->gated &&
+               !c->input_ended) {
         if (broken || (events & EPOLLIN) != 0)
             if (receive(c, true) == RECEIVED_DEFERRED)
                 return; /* level-triggered: what is left comes with the next event */
@@ -509,6 +540,8 @@ void connection_on_tick(struct connection *c)
     if (c->state == CONNECTION_LINGERING) {
         if (still_ns >= (c->client.worker->stopping ? TICK_NS : LINGER_NS))
             c->state = CONNECTION_DEAD;
+    } else if (c->gated) {
+        return;
     } else if (c->output != NULL && still_ns > OUTPUT_STALL_NS) {
         connection_cut(c, "unsent replies not read");
     } else if (c->held && still_ns > OUTPUT_PATIENCE_NS) {
@@ -528,6 +561,7 @@ void connection_unpark(struct connection *c, const struct tarn_error *error)
             reply_error(&c->client.reply, "ERR %s", error->text);
         else
             reply_simple(&c->client.reply, "OK");
+        c->replies++;
     }
     connection_go_on(c);
 }
@@ -543,7 +577,8 @@ void connection_stop(struct connection *c)
 {
     if (c->parked && c->park_link == NULL) {
         c->parked = false;
-        reply_error(&c->client.reply, "ERR the server stops before the reload is done");
+        reply_error(&c->client.reply, "ERR the server stops before this is done");
+        c->replies++;
     } else if (!park_stop(c) && c->state == CONNECTION_OPEN) {
         c->state = CONNECTION_CLOSING;
     }

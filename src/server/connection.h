@@ -45,8 +45,10 @@ struct connection {
     uint32_t events;    /* watched now */
     bool input_ended;   /* the client has sent FIN */
     bool held;          /* complete requests may wait in `input` until output was read */
-    bool parked;        /* waits (for a reload, or in park.c); later requests wait with it */
+    bool parked;        /* waits (for a job, or in park.c); later requests wait with it */
     bool parked_silent; /* ... and wants no reply */
+    bool gated;         /* replies are held for the log; in gate.c's list */
+    bool gate_deaf;     /* ... and it has sent more meanwhile: EPOLLIN is not watched */
     bool monitors;      /* MONITOR; in the worker's list of monitors */
     bool insistent;     /* reads nothing but goes on asking: no holding until all is sent */
     struct resp_parser *parser;
@@ -61,6 +63,13 @@ struct connection {
     struct connection *monitor_next;           /* monitor.c's */
     enum park_kind park_kind;
     uint64_t park_until_ns, park_number;
+    bool park_log, park_replicas; /* WAITAOF: what it waits for */
+    uint64_t park_sequence;       /* ... being synced */
+    struct connection *gate_next, **gate_link;
+    uint64_t sequence;              /* of the last change that its requests made or saw; 0: none */
+    uint64_t unsure;                /* of those whose outcome it was told is unknown */
+    struct output_mark told;        /* its output up to here may be told, sequence or not */
+    uint32_t replies;               /* how many are behind that */
     struct connection *next, *prev; /* clients_lock */
     uint64_t created_ns;
 
@@ -94,9 +103,9 @@ void connection_unpark(struct connection *c, const struct tarn_error *error);
 void connection_go_on(struct connection *c);
 /* Close a client that does not take its replies, or has none to take for lack of memory. */
 void connection_cut(struct connection *c, const char *reason);
-/* reload.c: answer the clients that wait for a reload that has ended; or forget the results. */
-void reload_deliver(struct worker *w);
-void reload_drop(struct worker *w);
+/* job.c: answer the clients that wait for work that has ended; or forget the results. */
+void job_deliver(struct worker *w);
+void job_drop(struct worker *w);
 
 /* The server stops: answer what has been received, then close. */
 void connection_stop(struct connection *c);

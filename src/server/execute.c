@@ -27,6 +27,7 @@
  * (limit, memory) is seen by connection_send(). */
 #include "core/codec.h"
 #include "server/connection.h"
+#include "server/gate.h"
 #include "server/log.h"
 
 #define INLINE_BYTES_MAX (64u << 10)
@@ -164,6 +165,7 @@ static void call_handler(struct connection *c, const struct command *command,
     w->stamp_ns = now;
     stats_record_calls(&w->stats, command, 1, ns);
     count_error(c, command, false, start);
+    gate_note(c, tarn_session_sequence(w->session));
     if (__builtin_expect(ns / 1000 >= hot_read(&c->client.server->hot.slowlog_us), 0))
         log_slow(c, request, ns);
 }
@@ -198,6 +200,7 @@ static void run_answer(struct connection *c, size_t from, size_t to, uint64_t ea
         run->commands[i]->read(&c->client, &run->requests[i], run->values[i]);
         count_error(c, run->commands[i], false, start);
     }
+    c->replies += (uint32_t)(to - from);
     if (__builtin_expect(each_ns / 1000 >= hot_read(&c->client.server->hot.slowlog_us), 0))
         for (size_t i = from; i < to; i++)
             log_slow(c, &run->requests[i], each_ns);
@@ -209,6 +212,7 @@ static void run_handle(struct connection *c, size_t from, size_t to)
     const struct run *run = &c->client.worker->run;
     for (size_t i = from; i < to; i++)
         call_handler(c, run->commands[i], &run->requests[i]);
+    c->replies += (uint32_t)(to - from);
 }
 
 /* Where the neighbours of the same kind (gathered reads, or not) as run->commands[from] end. */
@@ -231,6 +235,7 @@ static void run_group(struct worker *w, struct connection *c, size_t from, size_
     const struct run *run = &w->run;
     bool read = run->commands[from]->read != NULL;
     uint64_t each_ns = read ? run_look_up(w, from, to) : 0;
+    uint64_t sequence = read ? tarn_session_sequence(w->session) : 0;
     while (from < to) {
         bool deferred = *segment < run->segments_count;
         const struct run_segment *s = &run->segments[*segment];
@@ -240,6 +245,7 @@ static void run_group(struct worker *w, struct connection *c, size_t from, size_
             run_answer(owner, from, end, each_ns);
         else
             run_handle(owner, from, end);
+        gate_note(owner, sequence);
         show(owner, run->commands[end - 1]);
         from = end;
         if (deferred && end == s->end) {
@@ -366,6 +372,7 @@ static void execute_alone(struct connection *c, const struct resp_request *reque
     if (is_attack(c, request))
         return;
     struct output_mark before = output_mark(c->out);
+    uint32_t replies = c->replies;
     atomic_store_explicit(&c->protocol_shown, client->reply.protocol, memory_order_relaxed);
     const struct command *command = command_admit(client, request);
     if (c->parked)
@@ -382,6 +389,7 @@ static void execute_alone(struct connection *c, const struct resp_request *reque
     if (command != NULL)
         monitor_feed(client, command, request);
     apply_reply_mode(c, before);
+    c->replies = replies + (c->out->bytes.size > before.bytes_size);
     if (client->close_after_reply)
         c->state = CONNECTION_CLOSING;
     look_around(c->client.worker);
@@ -392,6 +400,7 @@ static void answer_invalid(struct connection *c)
     size_t start = c->out->bytes.size;
     reply_error(&c->client.reply, "ERR %s", resp_parser_error(c->parser));
     count_error(c, NULL, true, start);
+    c->replies++;
     c->state = CONNECTION_CLOSING;
 }
 
@@ -404,7 +413,8 @@ size_t connection_execute(struct connection *c, struct tarn_bytes input)
     size_t taken = 0;
     w->stamp_ns = 0;
     look_around(w);
-    while (taken < input.size && c->state == CONNECTION_OPEN && !c->held && !c->parked) {
+    while (taken < input.size && c->state == CONNECTION_OPEN && !c->held && !c->parked &&
+           (!c->gated || w->stopping)) {
         struct tarn_bytes rest = {(const unsigned char *)input.data + taken, input.size - taken};
         struct resp_request request;
         size_t size;

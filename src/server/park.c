@@ -14,6 +14,8 @@
  * modes: none. */
 #include "server/park.h"
 
+#include "server/gate.h"
+
 #define NS_PER_MS 1000000u
 
 /* `wait` of a connection. */
@@ -71,14 +73,67 @@ void park_forget(struct connection *c)
     if (c->park_link == NULL)
         return;
     list_remove(c->client.worker, c);
+    if (c->park_kind == PARK_WAIT_AOF)
+        gate_wait_end(c->client.worker);
     atomic_store_explicit(&c->wait, WAIT_NONE, memory_order_relaxed);
     stats_add(&c->client.worker->parked_now, (uint64_t)-1);
 }
 
-void client_wait_replicas(struct client *client, uint64_t timeout_ms, bool aof)
+static uint64_t until(const struct server *server, uint64_t timeout_ms)
 {
-    park(connection_of(client), aof ? PARK_WAIT_AOF : PARK_WAIT,
-         timeout_ms == 0 ? UINT64_MAX : after_ms(client->server, timeout_ms));
+    return timeout_ms == 0 ? UINT64_MAX : after_ms(server, timeout_ms);
+}
+
+void client_wait_replicas(struct client *client, uint64_t timeout_ms)
+{
+    park(connection_of(client), PARK_WAIT, until(client->server, timeout_ms));
+}
+
+/* Are this connection's changes synced? */
+static bool is_synced(const struct connection *c)
+{
+    return server_is_logged(c->client.server) &&
+           tarn_reached(c->client.server->store, c->park_sequence, TARN_DURABLE);
+}
+
+static void answer_synced(struct connection *c)
+{
+    struct reply *r = &c->client.reply;
+    bool synced = is_synced(c);
+    if (c->park_log && !server_is_logged(c->client.server)) {
+        reply_error(r, WAITAOF_WITHOUT_LOG);
+    } else if (c->park_log && !synced && gate_log_state(c->client.worker) == TARN_IO) {
+        gate_reply_unsure(&c->client);
+    } else {
+        reply_array(r, 2);
+        reply_int(r, synced);
+        reply_int(r, 0);
+    }
+}
+
+static bool sync_is_over(const struct connection *c)
+{
+    if (c->park_log && !server_is_logged(c->client.server))
+        return true; /* the dial was turned meanwhile */
+    if (c->park_log && gate_log_state(c->client.worker) == TARN_IO)
+        return true;
+    return !c->park_replicas && (!c->park_log || is_synced(c));
+}
+
+void client_wait_synced(struct client *client, bool log, bool replicas, uint64_t timeout_ms)
+{
+    struct connection *c = connection_of(client);
+    c->park_log = log;
+    c->park_replicas = replicas;
+    c->park_sequence = c->sequence > c->unsure ? c->sequence : c->unsure;
+    if (client->in_exec && client_transaction_writes(client))
+        c->park_sequence = UINT64_MAX; /* what it has done so far is not even known to the log */
+    if (client->in_exec || sync_is_over(c)) {
+        answer_synced(c);
+        return;
+    }
+    park(c, PARK_WAIT_AOF, until(client->server, timeout_ms));
+    gate_wait(client->worker, log ? c->park_sequence : 0);
 }
 
 void client_sleep(struct client *client, uint64_t ms)
@@ -225,21 +280,24 @@ static bool is_over(const struct connection *c)
     if (c->park_kind == PARK_SEEN)
         return all_have_seen(w->server, c->park_number);
     int wait = atomic_load_explicit(&c->wait, memory_order_relaxed);
+    if (c->park_kind == PARK_WAIT_AOF && sync_is_over(c))
+        return true;
     return w->now_ns >= c->park_until_ns || wait == WAIT_ENDED || wait == WAIT_FAILED;
 }
 
 static void answer(struct connection *c)
 {
     struct reply *r = &c->client.reply;
+    if (c->park_kind != PARK_PAUSE)
+        c->replies++;
     if (atomic_exchange(&c->wait, WAIT_NONE) == WAIT_FAILED) {
         reply_error(r, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
         return;
     }
     switch (c->park_kind) {
     case PARK_WAIT_AOF:
-        reply_array(r, 2);
-        reply_int(r, 0);
-        /* fall through */
+        answer_synced(c);
+        break;
     case PARK_WAIT:
         reply_int(r, 0);
         break;
@@ -262,7 +320,9 @@ static void finish(struct connection *c)
 
 void park_deliver(struct worker *w)
 {
-    bool pending = atomic_exchange_explicit(&w->unparks_pending, false, memory_order_acquire);
+    bool pending = atomic_exchange(&w->unparks_pending, false);
+    if (pending)
+        gate_deliver(w);
     if (w->parked == NULL || (!pending && w->now_ns < w->park_ns))
         return;
     /* Those that are parked again meanwhile come behind the last. */

@@ -5,6 +5,9 @@
 
 #include "server/connection.h"
 
+#define WAITAOF_WITHOUT_LOG                                                                        \
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+
 /* Park the connection whose request is being executed. until_ns: by the monotonic clock;
  * UINT64_MAX: until it is unblocked or closed. Owner's thread. */
 void park(struct connection *c, enum park_kind kind, uint64_t until_ns);

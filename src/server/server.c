@@ -19,6 +19,7 @@
 #include "os/socket.h"
 #include "os/trim.h"
 #include "server/connection.h"
+#include "server/gate.h"
 #include "server/log.h"
 #include "store/store.h"
 
@@ -120,6 +121,22 @@ static void log_notice(void *context, const char *text)
     log_event(LOG_INFO, "store", "notice", "text=\"%s\"", text);
 }
 
+/* What was found in the directory. */
+static void log_recovery(struct server *server)
+{
+    struct tarn_log_stats log;
+    tarn_log_stats_get(server->store, &log);
+    atomic_store(&server->is_logged,
+                 log.durable_store && log.dial.durability != TARN_DURABILITY_NONE);
+    log_event(LOG_INFO, "store", "recovered",
+              "dir=\"%s\" closed_cleanly=%s checkpoint_records=%llu replayed_records=%llu "
+              "replayed_bytes=%llu truncated_bytes=%llu sequence=%llu us=%llu",
+              server->config->directory, log.closed_cleanly ? "yes" : "no",
+              (unsigned long long)log.recovered_records, (unsigned long long)log.replayed_records,
+              (unsigned long long)log.replayed_bytes, (unsigned long long)log.truncated_bytes,
+              (unsigned long long)log.recovered_sequence, (unsigned long long)log.recovery_us);
+}
+
 static int open_store(struct server *server, tarn_progress progress, void *progress_context,
                       struct tarn_error *error)
 {
@@ -132,6 +149,10 @@ static int open_store(struct server *server, tarn_progress progress, void *progr
     int status = store_open(server->os, &options, &server->store, error);
     if (status != TARN_OK)
         return status;
+    if (server->config->directory[0] != 0) {
+        log_recovery(server);
+        return TARN_OK;
+    }
     if (server_is_writable(server)) {
         log_event(LOG_INFO, "store", "opened", "kind=writable memory=%llu",
                   (unsigned long long)server->config->memory_bytes);
@@ -223,7 +244,7 @@ int server_open(const struct os *os, struct config *config, const char *data_pat
     atomic_init(&server->client_id_next, 1);
     pthread_mutex_init(&server->config_lock, NULL);
     pthread_mutex_init(&server->stats_lock, NULL);
-    pthread_mutex_init(&server->reload_lock, NULL);
+    pthread_mutex_init(&server->jobs_lock, NULL);
     pthread_mutex_init(&server->pause_lock, NULL);
     slowlog_init(&server->slowlog);
     server_config_changed(server);
@@ -245,6 +266,7 @@ int server_open(const struct os *os, struct config *config, const char *data_pat
         goto fail;
     check_descriptors(server);
     if ((status = open_store(server, progress, progress_context, error)) != TARN_OK ||
+        (status = gate_listen(server, error)) != TARN_OK ||
         (status = open_http(server, error)) != TARN_OK ||
         (status = check_memory(server, error)) != TARN_OK)
         goto fail;
@@ -259,8 +281,9 @@ void server_close(struct server *server)
 {
     if (server == NULL)
         return;
-    server_reload_join(server);
+    server_jobs_join(server);
     http_close(server->http);
+    gate_unlisten(server);
     for (unsigned i = 0; i < server->workers_count; i++)
         worker_close(server->workers[i]);
     free(server->workers);
@@ -270,7 +293,7 @@ void server_close(struct server *server)
         (void)server->os->close(server->os, server->signals_fd);
     slowlog_done(&server->slowlog);
     pthread_mutex_destroy(&server->pause_lock);
-    pthread_mutex_destroy(&server->reload_lock);
+    pthread_mutex_destroy(&server->jobs_lock);
     pthread_mutex_destroy(&server->stats_lock);
     pthread_mutex_destroy(&server->config_lock);
     free(server->data_path);
@@ -305,6 +328,12 @@ static void charge_base(struct server *server)
     uint64_t base = resident > used ? resident - used : 0;
     atomic_store(&server->base_bytes, base);
     tarn_charge(server->store, (int64_t)base);
+}
+
+void server_stop_saving(struct server *server, bool save)
+{
+    atomic_store(&server->save_at_stop, save ? SAVE_YES : SAVE_NO);
+    server_stop(server);
 }
 
 void server_stop(struct server *server)
@@ -344,7 +373,7 @@ static void take_signals(struct server *server, bool *stopping)
             return;
         if (signal == SIGHUP) {
             struct tarn_error error;
-            if (server_reload_start(server, NULL, NULL, &error) != TARN_OK)
+            if (server_job_start(server, JOB_RELOAD, NULL, NULL, NULL, &error) != TARN_OK)
                 log_event(LOG_WARNING, "server", "reload-refused", "reason=\"%s\"", error.text);
             continue;
         }
@@ -402,6 +431,19 @@ static int supervise(struct server *server)
     return 0;
 }
 
+/* The last checkpoint, if one is asked for. */
+static int save_at_stop(struct server *server, struct tarn_error *error)
+{
+    int wanted = atomic_load(&server->save_at_stop);
+    bool save = wanted == SAVE_AS_SET ? server->config->checkpoint_at_exit : wanted == SAVE_YES;
+    if (!save || server->config->directory[0] == 0)
+        return TARN_OK;
+    int status = server_save(server, error);
+    if (status != TARN_OK)
+        error_prepend(error, "the checkpoint at the end");
+    return status;
+}
+
 int server_run(struct server *server, struct tarn_error *error)
 {
     struct watch signals = {WATCH_SIGNALS};
@@ -425,11 +467,12 @@ int server_run(struct server *server, struct tarn_error *error)
         if (server->workers[i]->started)
             pthread_join(server->workers[i]->thread, NULL);
     loop_remove(&server->loop, server->signals_fd);
+    int saved = save_at_stop(server, error);
     log_event(LOG_INFO, "server", "stopped", "uptime_seconds=%llu",
               (unsigned long long)server_uptime_seconds(server));
     if (started != TARN_OK)
         return started;
-    return status == 0 ? TARN_OK : os_error(error, status, "wait for", "events");
+    return status == 0 ? saved : os_error(error, status, "wait for", "events");
 }
 
 /* --- asking ------------------------------------------------------------------------------- */
@@ -442,6 +485,11 @@ struct tarn *server_store(struct server *server)
 bool server_is_writable(const struct server *server)
 {
     return server->data_path == NULL;
+}
+
+bool server_is_logged(struct server *server)
+{
+    return atomic_load_explicit(&server->is_logged, memory_order_relaxed);
 }
 
 const struct os *server_os(struct server *server)
@@ -486,6 +534,18 @@ void server_config_changed(struct server *server)
     for (unsigned i = 0; i < server->workers_count; i++)
         if (server->workers[i] != NULL)
             loop_wake(&server->workers[i]->loop); /* for the sweeps of idle clients */
+}
+
+int server_dial_changed(struct server *server, struct tarn_error *error)
+{
+    struct tarn_dial dial = config_dial(server->config);
+    int status = tarn_dial_set(server->store, &dial, error);
+    if (status != TARN_OK)
+        return status;
+    atomic_store(&server->is_logged, dial.durability != TARN_DURABILITY_NONE);
+    atomic_fetch_add_explicit(&server->dial_turns, 1, memory_order_release);
+    gate_wake(server);
+    return TARN_OK;
 }
 
 uint64_t server_uptime_seconds(struct server *server)

@@ -19,9 +19,9 @@
 
 struct server;
 
-/* data_path: the immutable data file; NULL: a writable store in memory, empty at first. config:
- * borrowed, must outlive the server. progress: called while the data are loaded and indexed; NULL:
- * a line is logged now and then. SIGTERM or SIGINT during that time: CANCELLED. */
+/* data_path: the immutable data file; NULL: a writable store, in memory or in config's directory.
+ * config: borrowed, must outlive the server. progress: called while the data are loaded and
+ * indexed; NULL: a line is logged now and then. SIGTERM or SIGINT during that time: CANCELLED. */
 TARN_MUST int server_open(const struct os *os, struct config *config, const char *data_path,
                           tarn_progress progress, void *progress_context,
                           struct server **ret_server, struct tarn_error *error);
@@ -31,25 +31,31 @@ void server_close(struct server *server);
 /* Begin a graceful stop, as SIGTERM does: server_run() returns when the replies are out. Any
  * thread. */
 void server_stop(struct server *server);
+/* The same, and a checkpoint is made at the end, or not, whatever the settings say. */
+void server_stop_saving(struct server *server, bool save);
 
 /* --- what commands, HTTP and metrics may ask; any thread unless said otherwise --- */
 
 struct tarn *server_store(struct server *server);
 const struct os *server_os(struct server *server);
 struct config *server_config(struct server *server);
-bool server_is_writable(const struct server *server); /* no data file: a store in memory */
+bool server_is_writable(const struct server *server); /* no data file: a table */
+bool server_is_logged(struct server *server); /* it keeps a log: --dir, and durability not none */
 
 /* Take effect of changed live settings (after CONFIG SET, under config_lock). */
 void server_config_lock(struct server *server);
 void server_config_unlock(struct server *server);
 void server_config_changed(struct server *server);
+/* Turn the store's dial as the config says now. Errors: INVALID, IO. Under config_lock. */
+TARN_MUST int server_dial_changed(struct server *server, struct tarn_error *error);
 
-/* Start a reload on its own thread. done(context, status, error) is called from that thread.
- * Errors: BUSY if one is under way, INVALID if there is no data file. */
-TARN_MUST int server_reload_start(struct server *server,
-                                  void (*done)(void *context, int status,
-                                               const struct tarn_error *error),
-                                  void *context, struct tarn_error *error);
+/* Start a reload, a checkpoint or a backup (argument: the new directory, copied; else NULL) on its
+ * own thread. done(context, status, error) is called from that thread. Errors: BUSY if one of its
+ * kind is under way, INVALID if there is no data file to reload, NOMEM. */
+TARN_MUST int server_job_start(struct server *server, enum job_kind kind, const char *argument,
+                               void (*done)(void *context, int status,
+                                            const struct tarn_error *error),
+                               void *context, struct tarn_error *error);
 
 /* Sums over all workers since start or CONFIG RESETSTAT. */
 struct server_counters {

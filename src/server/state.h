@@ -57,10 +57,21 @@ struct server {
     _Atomic uint64_t pause_number;   /* of the last CLIENT PAUSE */
     _Atomic unsigned monitors_now;   /* clients that MONITOR */
 
-    pthread_mutex_t reload_lock; /* guards the three below */
-    pthread_t reload_thread;
-    bool reload_running, reload_started; /* started: the thread is to be joined */
+    _Atomic bool is_logged;
+    _Atomic int save_at_stop;           /* enum save_at_stop */
+    struct tarn_listener *log_listener; /* gate.c's */
+    _Atomic uint64_t log_events;        /* how often it was told of anything */
+    _Atomic uint64_t dial_turns;        /* how often the dial was turned */
+
+    pthread_mutex_t jobs_lock; /* guards the next */
+    struct job_slot {
+        pthread_t thread;
+        bool running, started; /* started: the thread is to be joined */
+    } jobs[JOBS_COUNT];
 };
+
+/* A checkpoint at the end: as the settings say, or as SHUTDOWN said. */
+enum save_at_stop { SAVE_AS_SET, SAVE_YES, SAVE_NO };
 
 static inline uint64_t hot_read(const _Atomic uint64_t *setting)
 {
@@ -81,8 +92,10 @@ bool server_memory_could(struct server *server, uint64_t extra);
  * of the session. */
 bool server_memory_wait(struct server *server, struct tarn_session *session, uint64_t extra);
 
-/* reload.c: wait for a reload under way, at the end of the server. */
-void server_reload_join(struct server *server);
+/* job.c: wait for all work under way, at the end of the server; make a last checkpoint, after those
+ * under way. Errors: as tarn_checkpoint(), but BUSY. */
+void server_jobs_join(struct server *server);
+TARN_MUST int server_save(struct server *server, struct tarn_error *error);
 
 /* listen.c: open the listening sockets of all workers on every bind address. ret_fds: one array of
  * workers_count x ret_addresses_count descriptors, worker by worker; the caller frees it and owns

@@ -21,6 +21,7 @@
 
 #include "os/socket.h"
 #include "server/connection.h"
+#include "server/gate.h"
 #include "server/log.h"
 #include "server/park.h"
 
@@ -54,6 +55,7 @@ int worker_open(struct server *server, unsigned index, const int *fds, size_t fd
     output_init(&w->output, 0);
     w->parked_end = &w->parked;
     w->park_ns = UINT64_MAX;
+    w->gated_end = &w->gated;
     monitor_queue_init(&w->monitor_queue);
     int status = TARN_NOMEM;
     w->input = malloc(INPUT_SHARED_BYTES);
@@ -111,7 +113,7 @@ void worker_close(struct worker *w)
     loop_close(&w->loop);
     if (w->spare_fd >= 0)
         (void)w->os->close(w->os, w->spare_fd);
-    reload_drop(w);
+    job_drop(w);
     monitor_queue_done(&w->monitor_queue);
     stats_done(&w->stats);
     output_done(&w->output);
@@ -286,7 +288,7 @@ static void sweep(struct worker *w)
     for (struct connection *c = w->clients; c != NULL; c = next) {
         next = c->next;
         if (w->now_ns - atomic_load_explicit(&c->active_ns, memory_order_relaxed) < idle_ns_max ||
-            c->output != NULL || c->parked || c->monitors)
+            c->output != NULL || c->parked || c->gated || c->monitors)
             continue;
         stats_add(&w->stats.idle_closed, 1);
         connection_close(c);
@@ -369,13 +371,14 @@ static void serve(struct worker *w)
         w->now_ns = w->os->monotonic_ns(w->os);
         stats_refresh(&w->stats);
         park_look(w);
+        gate_begin_turn(w);
         uint64_t limit = hot_read(&server->hot.output_bytes_max);
         w->output.bytes.size_max = limit == 0 ? 0 : limit + OUTPUT_FLUSH_BYTES;
         for (unsigned i = 0; i < count; i++)
             dispatch(w, &events[i]);
         run_finish(w, NULL);
         close_killed(w);
-        reload_deliver(w);
+        job_deliver(w);
         park_deliver(w);
         monitor_deliver(w);
         tick(w);
@@ -396,7 +399,7 @@ void *worker_main(void *argument)
     struct worker *w = argument;
     struct server *server = w->server;
     struct tarn_error error;
-    if (tarn_session_open(server->store, &w->session, &error) == TARN_OK) {
+    if (gate_session_open(w, &error) == TARN_OK) {
         w->now_ns = w->os->monotonic_ns(w->os);
         serve(w);
         while (w->clients != NULL)

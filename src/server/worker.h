@@ -59,7 +59,7 @@ struct name_cache_entry {
 };
 
 struct connection;
-struct reload_result;
+struct job_result;
 
 struct worker {
     struct server *server;
@@ -88,17 +88,24 @@ struct worker {
     struct connection *busy; /* those with unsent, held or lingering bytes */
     struct connection *parked, **parked_end; /* park.c's; the longest waiting first */
     uint64_t park_ns;                        /* when the first of their waits ends; UINT64_MAX */
+    struct connection *gated, **gated_end;   /* gate.c's; the longest waiting first */
+    uint64_t acknowledged;    /* of the log, as far as this worker has looked: at least this */
+    uint64_t log_events_seen; /* of the server's, when log_state was looked at */
+    int log_state;
+    unsigned log_waits; /* connections that wait for the log */
+    uint64_t dial_turns_seen;
     struct connection *monitors;
     struct monitor_queue monitor_queue;
     struct stats stats;
     _Atomic uint64_t buffers_bytes; /* of its connections, and its input */
     uint64_t charged_bytes;         /* what of that, and of its output, the store counts */
     _Atomic uint64_t connections_now;
-    _Atomic uint64_t parked_now;
+    _Atomic uint64_t parked_now, gated_now;
     _Atomic uint64_t pause_seen; /* server's pause_number, when the present turn began */
     _Atomic bool kills_pending, unparks_pending;
-    _Atomic(struct reload_result *) reload_results; /* a list, for clients that wait */
-    pthread_mutex_t clients_lock; /* guards the list, and names of the clients in it */
+    _Atomic bool log_waiting;                 /* log_waits > 0: wake it when the log has gone on */
+    _Atomic(struct job_result *) job_results; /* a list, for clients that wait */
+    pthread_mutex_t clients_lock;             /* guards the list, and names of the clients in it */
     struct connection *clients;
 };
 

@@ -14,6 +14,7 @@
 
 #include "lib/scratch.h"
 #include "server/connection.h"
+#include "server/gate.h"
 
 #define KEYS      50
 #define BIG_BYTES (20u << 10) /* sent by reference */
@@ -85,7 +86,7 @@ static inline void world_start(struct world *world, const char *path)
     assert_int_equal(
         server_open(&world->os, &world->config, path, NULL, NULL, &world->server, &error), TARN_OK);
     world->w = world->server->workers[0];
-    assert_int_equal(tarn_session_open(world->server->store, &world->w->session, &error), TARN_OK);
+    assert_int_equal(gate_session_open(world->w, &error), TARN_OK);
     world->w->now_ns = 1000000000000;
 }
 
