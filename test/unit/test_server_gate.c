@@ -65,6 +65,7 @@ static void test_held_until_acknowledged(void **state)
     say(&world, &writer, 5, "SET a 1\r\n");
     expect(&writer, "");
     assert_true(find(&world, &writer)->gated);
+    assert_int_equal(find(&world, &writer)->events, EPOLLIN); /* no busy loop */
     say(&world, &reader, 0, "GET b\r\nPING\r\n"); /* others go on */
     expect(&reader, "$-1\r\n+PONG\r\n");
     say(&world, &reader, 5, "GET a\r\n"); /* but nobody sees it */
@@ -181,6 +182,30 @@ static void test_large_values_and_quit(void **state)
     }
     assert_true(p.ended);
     assert_int_equal(p.received.size, 5 + 8 + BIG_BYTES + 2 + 5);
+    peer_close(&p);
+    gate_world_close(&world);
+}
+
+/* Much that is held: the rest of what came with it is left for later. */
+static void test_held_in_the_middle(void **state)
+{
+    (void)state;
+    struct world world;
+    struct peer p;
+    gate_world_open(&world);
+    peer_open(&world, &p);
+    held.reached = 1;
+    buffer_printf(&p.to_send, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%zu\r\n", (size_t)BIG_BYTES);
+    buffer_append(&p.to_send, world.big.data, BIG_BYTES);
+    say(&world, &p, 1, "\r\n");
+    expect(&p, "+OK\r\n");
+    say(&world, &p, 2, "MGET k k\r\nMGET k k\r\nMGET k k\r\nMGET k k\r\n");
+    assert_int_equal(find(&world, &p)->replies, 2);
+    acknowledge(&world, 2);
+    for (int i = 0; i < 100; i++)
+        turn(&world, &p, 1);
+    peer_receive(&p);
+    assert_int_equal(p.received.size, 4 * (4 + 2 * (8 + BIG_BYTES + 2)));
     peer_close(&p);
     gate_world_close(&world);
 }
@@ -540,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_dial),
         cmocka_unit_test(test_shared_look_up),
         cmocka_unit_test(test_large_values_and_quit),
+        cmocka_unit_test(test_held_in_the_middle),
         cmocka_unit_test(test_reply_off),
         cmocka_unit_test(test_log_fails),
         cmocka_unit_test(test_log_failed_before),
