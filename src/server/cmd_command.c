@@ -12,12 +12,12 @@ struct flag_word {
 };
 
 static const struct flag_word flag_words[] = {
-    {COMMAND_WRITE, "write"},           {COMMAND_READONLY, "readonly"},
-    {COMMAND_DENYOOM, "denyoom"},       {COMMAND_ADMIN, "admin"},
-    {COMMAND_NOSCRIPT, "noscript"},     {COMMAND_LOADING, "loading"},
-    {COMMAND_STALE, "stale"},           {COMMAND_FAST, "fast"},
-    {COMMAND_NO_AUTH, "no_auth"},       {COMMAND_NO_MULTI, "no_multi"},
-    {COMMAND_ALLOW_BUSY, "allow_busy"},
+    {COMMAND_WRITE, "write"},       {COMMAND_READONLY, "readonly"},
+    {COMMAND_DENYOOM, "denyoom"},   {COMMAND_ADMIN, "admin"},
+    {COMMAND_NOSCRIPT, "noscript"}, {COMMAND_NO_ASYNC_LOADING, "no_async_loading"},
+    {COMMAND_LOADING, "loading"},   {COMMAND_STALE, "stale"},
+    {COMMAND_FAST, "fast"},         {COMMAND_NO_AUTH, "no_auth"},
+    {COMMAND_NO_MULTI, "no_multi"}, {COMMAND_ALLOW_BUSY, "allow_busy"},
 };
 enum { FLAG_WORDS_COUNT = sizeof flag_words / sizeof *flag_words };
 

@@ -6,6 +6,7 @@
 #include "core/assert.h"
 #include "core/glob.h"
 #include "server/command_rows.h"
+#include "server/config_redis.h"
 #include "server/server.h"
 
 /* Redis's names of settings that tarn calls otherwise. */
@@ -24,13 +25,9 @@ static const struct config_alias {
 static const struct config_constant {
     const char *name, *value;
 } constants[] = {
-    {"appendonly", "no"},
-    {"cluster-enabled", "no"},
-    {"databases", "1"},
-    {"latency-monitor-threshold", "0"},
-    {"notify-keyspace-events", ""},
+    {"cluster-enabled", "no"},           {"databases", "1"},
+    {"latency-monitor-threshold", "0"},  {"notify-keyspace-events", ""},
     {"proto-max-bulk-len", "536870912"},
-    {"save", ""},
 };
 
 enum {
@@ -44,6 +41,9 @@ static const struct option *find_row(struct tarn_bytes name)
     for (size_t i = 0; i < ALIASES_COUNT; i++)
         if (bytes_equal_nocase(name, aliases[i].name))
             return options_find(&config_options, bytes_of(aliases[i].row_name));
+    const struct config_mapped *mapped = config_mapped_find(name);
+    if (mapped != NULL)
+        return options_find(&config_options, bytes_of(mapped->row_name));
     for (size_t i = 0; i < config_options.count; i++)
         if (bytes_equal_nocase(name, config_options.rows[i].name))
             return &config_options.rows[i];
@@ -96,6 +96,19 @@ static size_t reply_row(struct client *client, const struct resp_request *reques
     return 1;
 }
 
+static size_t reply_mapped(struct client *client, const struct resp_request *request,
+                           const struct config_mapped *mapped)
+{
+    if (!reply_name(client, request, mapped->name))
+        return 0;
+    struct buffer value;
+    buffer_init(&value, 0);
+    mapped->get(server_config(client->server), &value);
+    reply_bulk(&client->reply, value.size > 0 ? buffer_view(&value) : bytes_of(""));
+    buffer_done(&value);
+    return 1;
+}
+
 void cmd_config_get(struct client *client, const struct resp_request *request)
 {
     size_t start = client->reply.out->size, count = 0;
@@ -105,6 +118,8 @@ void cmd_config_get(struct client *client, const struct resp_request *request)
     for (size_t i = 0; i < ALIASES_COUNT; i++)
         count += reply_row(client, request, aliases[i].name,
                            options_find(&config_options, bytes_of(aliases[i].row_name)));
+    for (size_t i = 0; i < CONFIG_MAPPED_COUNT; i++)
+        count += reply_mapped(client, request, &config_mapped[i]);
     server_config_unlock(client->server);
     for (size_t i = 0; i < CONSTANTS_COUNT; i++) {
         if (reply_name(client, request, constants[i].name)) {
@@ -173,6 +188,22 @@ static bool find_set_rows(struct client *client, const struct resp_request *requ
     return true;
 }
 
+/* Parse a value given by one of Redis's names into scratch. NULL, or what is wrong. */
+static const char *parse_mapped(struct client *client, const struct config_mapped *mapped,
+                                struct tarn_bytes value, struct config *scratch)
+{
+    struct buffer text;
+    buffer_init(&text, 0);
+    server_config_lock(client->server);
+    const char *problem = mapped->set(server_config(client->server), value, &text);
+    server_config_unlock(client->server);
+    const struct option *row = options_find(&config_options, bytes_of(mapped->row_name));
+    if (problem == NULL && options_set(row, scratch, buffer_view(&text), NULL) != TARN_OK)
+        problem = "out of memory";
+    buffer_done(&text);
+    return problem;
+}
+
 /* Parse all values into scratch; false after having answered which one is wrong. */
 static bool parse_set_values(struct client *client, const struct resp_request *request,
                              const struct option *const *found, struct config *scratch)
@@ -180,6 +211,14 @@ static bool parse_set_values(struct client *client, const struct resp_request *r
     struct tarn_error error;
     for (size_t i = 2; i < request->count; i += 2) {
         const struct option *row = found[(i - 2) / 2];
+        const struct config_mapped *mapped = config_mapped_find(request->args[i]);
+        if (mapped != NULL) {
+            const char *problem = parse_mapped(client, mapped, request->args[i + 1], scratch);
+            if (problem == NULL)
+                continue;
+            reply_set_failure(client, request->args[i], problem);
+            return false;
+        }
         if (options_set(row, scratch, request->args[i + 1], &error) == TARN_OK)
             continue;
         const char *colon = strstr(error.text, ": "); /* after "--name" */
@@ -207,6 +246,8 @@ void cmd_config_set(struct client *client, const struct resp_request *request)
     for (size_t i = 0; i < count; i++)
         swap_field(found[i], config, &scratch);
     int status = config_check_password(config, &error);
+    if (status == TARN_OK)
+        status = server_dial_changed(client->server, &error);
     if (status == TARN_OK)
         server_config_changed(client->server);
     else

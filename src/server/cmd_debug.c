@@ -20,17 +20,9 @@ struct debug_subcommand {
     const char *usage, *help;
 };
 
-/* "127.0.0.1:1" and "[::1]:1", as Redis judges. */
-static bool is_local(const struct client *client)
-{
-    return strncmp(client->address, "127.0.0.1:", 10) == 0 ||
-           strncmp(client->address, "[::1]:", 6) == 0;
-}
-
 bool cmd_debug_is_allowed(struct client *client)
 {
-    int allowed = server_config(client->server)->debug_command; /* never changes */
-    return allowed == CONFIG_DEBUG_YES || (allowed == CONFIG_DEBUG_LOCAL && is_local(client));
+    return command_is_allowed(client, server_config(client->server)->debug_command);
 }
 
 /* --- subcommands --- */

@@ -70,16 +70,23 @@ void cmd_lolwut(struct client *client, const struct resp_request *request)
     reply_verbatim(&client->reply, "txt", (struct tarn_bytes){text, sizeof text - 1});
 }
 
-/* SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]: there is nothing to save, so all forms are one. */
+/* Can there be a checkpoint of what is served, or is none needed? */
+static bool can_save(struct client *client)
+{
+    return !server_is_writable(client->server) || server_config(client->server)->directory[0] != 0;
+}
+
+/* SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]: a checkpoint at the end as checkpoint-at-exit says,
+ * or as said here. Nothing but that is to be waited for, so there is nothing to abort. */
 void cmd_shutdown(struct client *client, const struct resp_request *request)
 {
-    bool save = false, nosave = false, abort = false, other = false;
+    bool save = false, nosave = false, abort = false, force = false, other = false;
     for (size_t i = 1; i < request->count; i++) {
         bool *word = command_arg_is(request, i, "save")     ? &save
                      : command_arg_is(request, i, "nosave") ? &nosave
                      : command_arg_is(request, i, "abort")  ? &abort
                      : command_arg_is(request, i, "now")    ? &other
-                     : command_arg_is(request, i, "force")  ? &other
+                     : command_arg_is(request, i, "force")  ? &force
                                                             : NULL;
         if (word == NULL) {
             command_reply_syntax_error(client);
@@ -87,13 +94,19 @@ void cmd_shutdown(struct client *client, const struct resp_request *request)
         }
         *word = true;
     }
-    if ((save && nosave) || (abort && (save || nosave || other))) {
+    if ((save && nosave) || (abort && (save || nosave || force || other))) {
         command_reply_syntax_error(client);
     } else if (abort) {
         reply_error(&client->reply, "ERR No shutdown in progress.");
+    } else if (save && !force && !can_save(client)) {
+        reply_error(&client->reply, "ERR Errors trying to SHUTDOWN: there is nowhere to save to, "
+                                    "the store is in memory only");
     } else {
         client->close_after_reply = true; /* there is no reply: the client sees the end */
-        server_stop(client->server);
+        if (save || nosave)
+            server_stop_saving(client->server, save);
+        else
+            server_stop(client->server);
     }
 }
 

@@ -177,6 +177,19 @@ void command_reply_syntax_error(struct client *client)
     reply_error(&client->reply, "ERR syntax error");
 }
 
+/* The log takes no changes. The words are Redis's, of its append-only file. */
+static void reply_log_failure(struct client *client, int status)
+{
+    struct tarn_log_stats log;
+    tarn_log_stats_get(server_store(client->server), &log);
+    if (status == TARN_NOSPACE)
+        reply_error(&client->reply,
+                    "MISCONF Errors writing to the AOF file: No space left on device");
+    else
+        reply_error(&client->reply, "MISCONF Errors writing to the AOF file: %s",
+                    log.failure[0] != 0 ? log.failure : tarn_status_text(status));
+}
+
 void command_reply_failure(struct client *client, int status)
 {
     switch (status) {
@@ -189,9 +202,25 @@ void command_reply_failure(struct client *client, int status)
     case TARN_TOOBIG:
         reply_error(&client->reply, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
         break;
+    case TARN_IO:
+    case TARN_NOSPACE:
+        reply_log_failure(client, status);
+        break;
     default:
         reply_error(&client->reply, "ERR %s", tarn_status_text(status));
     }
+}
+
+/* "127.0.0.1:1" and "[::1]:1", as Redis judges. */
+static bool is_local(const struct client *client)
+{
+    return strncmp(client->address, "127.0.0.1:", 10) == 0 ||
+           strncmp(client->address, "[::1]:", 6) == 0;
+}
+
+bool command_is_allowed(const struct client *client, int who)
+{
+    return who == CONFIG_DEBUG_YES || (who == CONFIG_DEBUG_LOCAL && is_local(client));
 }
 
 void command_reply_not_integer(struct client *client)

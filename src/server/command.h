@@ -28,6 +28,7 @@ enum command_flags {
     COMMAND_ACCESS = 1 << 10,  /* gives the key's value away (COMMAND INFO's key specs) */
     COMMAND_REFUSED = 1 << 11, /* known by name, but tarn has no such thing: answered an error */
     COMMAND_DENYOOM = 1 << 12, /* may need memory for the data */
+    COMMAND_NO_ASYNC_LOADING = 1 << 13,
 };
 
 /* One argument, or a group of them, as COMMAND DOCS and the hints of redis-cli show it. */

@@ -605,6 +605,16 @@ const struct command_argument arguments_lolwut[] = {
     END,
 };
 
+const struct command_argument arguments_bgsave[] = {
+    {"schedule", ARGUMENT_PURE_TOKEN, .token = "SCHEDULE", .optional = true},
+    END,
+};
+
+const struct command_argument arguments_tarn_backup[] = {
+    {"directory", ARGUMENT_STRING},
+    END,
+};
+
 static const struct command_argument shutdown_save[] = {
     TOKEN("nosave", "NOSAVE"),
     TOKEN("save", "SAVE"),

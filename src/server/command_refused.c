@@ -23,8 +23,6 @@ enum { COUNTER_FIRST = __COUNTER__ + 1 };
 /* clang-format off */
 const struct command command_refused[COMMAND_REFUSED_IDS] = {
     ROW("asking", 1, 0, "cluster"),
-    ROW("bgrewriteaof", 1, 0, "server"),
-    ROW("bgsave", -1, 0, "server"),
     ROW("blmove", 6, WRITE, "list"),
     ROW("blmpop", -5, WRITE, "list"),
     ROW("blpop", -3, WRITE, "list"),
@@ -67,7 +65,6 @@ const struct command command_refused[COMMAND_REFUSED_IDS] = {
     ROW("hsetnx", 4, WRITE, "hash"),
     ROW("hstrlen", 3, 0, "hash"),
     ROW("hvals", 2, 0, "hash"),
-    ROW("lastsave", 1, 0, "server"),
     ROW("lindex", 3, 0, "list"),
     ROW("linsert", 5, WRITE, "list"),
     ROW("llen", 2, 0, "list"),
@@ -103,7 +100,6 @@ const struct command command_refused[COMMAND_REFUSED_IDS] = {
     ROW("rpush", -3, WRITE, "list"),
     ROW("rpushx", -3, WRITE, "list"),
     ROW("sadd", -3, WRITE, "set"),
-    ROW("save", 1, 0, "server"),
     ROW("scard", 2, 0, "set"),
     ROW("sdiff", -2, 0, "set"),
     ROW("sdiffstore", -3, WRITE, "set"),

@@ -10,10 +10,10 @@
 /* How many ids the rows of each table take, subcommands included, and how many of the served ones
  * are top-level. The compiler checks each number where its table ends. */
 enum {
-    COMMAND_SERVED_IDS = 150,
-    COMMAND_REFUSED_IDS = 154,
-    COMMAND_SERVED_COUNT = 88,
-    COMMAND_GET_ROW = 28, /* where GET stands in the served table */
+    COMMAND_SERVED_IDS = 155,
+    COMMAND_REFUSED_IDS = 150,
+    COMMAND_SERVED_COUNT = 93,
+    COMMAND_GET_ROW = 30, /* where GET stands in the served table */
 };
 
 extern const struct command command_served[COMMAND_SERVED_COUNT]; /* sorted by name */
@@ -28,7 +28,7 @@ const struct command *command_find_full(struct tarn_bytes name);
 bool command_arg_is(const struct resp_request *request, size_t index, const char *word);
 
 void command_reply_syntax_error(struct client *client);
-/* What a call of the store failed with: -OOM, -READONLY, too long a string. */
+/* What a call of the store failed with: -OOM, -READONLY, -MISCONF, too long a string. */
 void command_reply_failure(struct client *client, int status);
 void command_reply_not_integer(struct client *client); /* "value is not an integer ..." */
 /* "unknown subcommand 'x'. Try CONTAINER HELP." and "wrong number of arguments ..." */
@@ -73,6 +73,9 @@ size_t command_keys(const struct command *command, const struct resp_request *re
  * values from client_reply_value(). */
 void command_insert(struct client *client, size_t start, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Does a setting that says who may use a command (enum config_debug) allow it to this client? */
+bool command_is_allowed(const struct client *client, int who);
 
 /* Is the client allowed in: authenticated, or no password set? */
 bool command_client_is_authenticated(struct client *client);
@@ -256,6 +259,11 @@ void cmd_info(struct client *client, const struct resp_request *request);
 void cmd_time(struct client *client, const struct resp_request *request);
 void cmd_lolwut(struct client *client, const struct resp_request *request);
 void cmd_shutdown(struct client *client, const struct resp_request *request);
+void cmd_save(struct client *client, const struct resp_request *request);
+void cmd_bgsave(struct client *client, const struct resp_request *request);
+void cmd_bgrewriteaof(struct client *client, const struct resp_request *request);
+void cmd_lastsave(struct client *client, const struct resp_request *request);
+void cmd_tarn_backup(struct client *client, const struct resp_request *request);
 void cmd_reload(struct client *client, const struct resp_request *request);
 
 /* --- cmd_monitor.c: MONITOR, SLOWLOG and LATENCY --- */
@@ -282,10 +290,11 @@ extern const struct command_argument arguments_key[], arguments_keys[], argument
     arguments_client_setinfo[], arguments_client_list[], arguments_client_kill[],
     arguments_client_reply[], arguments_on_off[], arguments_command_names[],
     arguments_command_list[], arguments_command_getkeys[], arguments_config_get[],
-    arguments_config_set[], arguments_info[], arguments_wait[], arguments_waitaof[],
-    arguments_client_pause[], arguments_client_unblock[], arguments_acl_cat[],
-    arguments_acl_genpass[], arguments_acl_getuser[], arguments_function_list[], arguments_debug[],
-    arguments_lolwut[], arguments_shutdown[], arguments_slowlog_get[],
-    arguments_latency_histogram[], arguments_latency_event[], arguments_latency_events[];
+    arguments_bgsave[], arguments_tarn_backup[], arguments_config_set[], arguments_info[],
+    arguments_wait[], arguments_waitaof[], arguments_client_pause[], arguments_client_unblock[],
+    arguments_acl_cat[], arguments_acl_genpass[], arguments_acl_getuser[],
+    arguments_function_list[], arguments_debug[], arguments_lolwut[], arguments_shutdown[],
+    arguments_slowlog_get[], arguments_latency_histogram[], arguments_latency_event[],
+    arguments_latency_events[];
 
 #endif

@@ -6,18 +6,19 @@
  * table is sorted by name (command_find() searches by halves; the unit test checks the order). */
 #include "server/command_rows.h"
 
-#define READONLY   COMMAND_READONLY
-#define WRITE      COMMAND_WRITE
-#define FAST       COMMAND_FAST
-#define ADMIN      COMMAND_ADMIN
-#define LOADING    COMMAND_LOADING
-#define STALE      COMMAND_STALE
-#define NO_AUTH    COMMAND_NO_AUTH
-#define NOSCRIPT   COMMAND_NOSCRIPT
-#define ALLOW_BUSY COMMAND_ALLOW_BUSY
-#define NO_MULTI   COMMAND_NO_MULTI
-#define ACCESS     COMMAND_ACCESS
-#define DENYOOM    COMMAND_DENYOOM
+#define READONLY         COMMAND_READONLY
+#define WRITE            COMMAND_WRITE
+#define FAST             COMMAND_FAST
+#define ADMIN            COMMAND_ADMIN
+#define LOADING          COMMAND_LOADING
+#define STALE            COMMAND_STALE
+#define NO_AUTH          COMMAND_NO_AUTH
+#define NOSCRIPT         COMMAND_NOSCRIPT
+#define ALLOW_BUSY       COMMAND_ALLOW_BUSY
+#define NO_MULTI         COMMAND_NO_MULTI
+#define ACCESS           COMMAND_ACCESS
+#define DENYOOM          COMMAND_DENYOOM
+#define NO_ASYNC_LOADING COMMAND_NO_ASYNC_LOADING
 
 #define HANDSHAKE NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY
 
@@ -479,6 +480,17 @@ const struct command command_served[COMMAND_SERVED_COUNT] = {
      .group = "connection", .since = "1.0.0", .complexity = "O(1)",
      .summary = "Authenticate with the password",
      .arguments = arguments_auth},
+    {NAME("bgrewriteaof"),
+     .run = cmd_bgrewriteaof, .arity = 1, .flags = ADMIN | NOSCRIPT | NO_ASYNC_LOADING,
+     .categories = "@admin @slow @dangerous",
+     .group = "server", .since = "1.0.0", .complexity = "O(1)",
+     .summary = "Begin a checkpoint, as BGSAVE does"},
+    {NAME("bgsave"),
+     .run = cmd_bgsave, .arity = -1, .flags = ADMIN | NOSCRIPT | NO_ASYNC_LOADING,
+     .categories = "@admin @slow @dangerous",
+     .group = "server", .since = "1.0.0", .complexity = "O(1)",
+     .summary = "Begin a checkpoint, after which the log before it is dropped",
+     .arguments = arguments_bgsave},
     {NAME("bitcount"),
      .read = cmd_bitcount, .arity = -2, .flags = READONLY | ACCESS,
      ONE_KEY,
@@ -742,6 +754,12 @@ const struct command command_served[COMMAND_SERVED_COUNT] = {
      .group = "generic", .since = "1.0.0", .complexity = "O(N) for N keys",
      .summary = "All keys that match a pattern; SCAN is kinder to others",
      .arguments = arguments_pattern},
+    {NAME("lastsave"),
+     .run = cmd_lastsave, .arity = 1, .flags = LOADING | STALE | FAST,
+     .categories = "@admin @fast @dangerous",
+     .tips = "nondeterministic_output",
+     .group = "server", .since = "1.0.0", .complexity = "O(1)",
+     .summary = "When the last checkpoint was made, in seconds since 1970"},
     {NAME("latency"),
      .arity = -2, .flags = 0,
      .categories = "@slow",
@@ -916,6 +934,11 @@ const struct command command_served[COMMAND_SERVED_COUNT] = {
      .group = "generic", .since = "2.6.0", .complexity = "O(N) for N bytes of the value",
      .summary = "Store a value that DUMP has serialised, here or in Redis",
      .arguments = arguments_restore},
+    {NAME("save"),
+     .run = cmd_save, .arity = 1, .flags = ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI,
+     .categories = "@admin @slow @dangerous",
+     .group = "server", .since = "1.0.0", .complexity = "O(N) for N bytes of data",
+     .summary = "Make a checkpoint and wait for it; others are served meanwhile"},
     {NAME("scan"),
      .run = cmd_scan, .arity = -2, .flags = READONLY,
      .categories = "@keyspace @read @slow",
@@ -1009,6 +1032,12 @@ const struct command command_served[COMMAND_SERVED_COUNT] = {
      .group = "server", .since = "4.0.0", .complexity = "O(1)",
      .summary = "Exchange databases: there is only 0",
      .arguments = arguments_swapdb},
+    {NAME("tarn.backup"),
+     .run = cmd_tarn_backup, .arity = 2, .flags = ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI,
+     .categories = "@admin @slow @dangerous",
+     .group = "server", .since = "0.2.0", .complexity = "O(N) for N bytes of data",
+     .summary = "Write a consistent copy of the store to a new directory of the server's machine",
+     .arguments = arguments_tarn_backup},
     {NAME("time"),
      .run = cmd_time, .arity = 1, .flags = LOADING | STALE | FAST,
      .categories = "@fast",
@@ -1063,7 +1092,7 @@ const struct command command_served[COMMAND_SERVED_COUNT] = {
      .categories = "@slow @connection",
      .tips = "request_policy:all_shards response_policy:agg_min",
      .group = "generic", .since = "7.2.0", .complexity = "O(1)",
-     .summary = "Replicas, and files, that have the changes: none",
+     .summary = "Wait until this client's changes are synced; of replicas there are none",
      .arguments = arguments_waitaof},
     {NAME("watch"),
      .run = cmd_watch, .arity = -2, .flags = NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY,

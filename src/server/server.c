@@ -239,6 +239,7 @@ int server_open(const struct os *os, struct config *config, const char *data_pat
         return error_set(error, TARN_NOMEM, "out of memory for the server");
     server->os = os;
     server->config = config;
+    server->dial = config_dial(config);
     server->loop.epoll_fd = server->loop.wake_fd = server->signals_fd = -1;
     server->start_ns = os->monotonic_ns(os);
     atomic_init(&server->client_id_next, 1);
@@ -536,16 +537,39 @@ void server_config_changed(struct server *server)
             loop_wake(&server->workers[i]->loop); /* for the sweeps of idle clients */
 }
 
+static bool dial_equal(const struct tarn_dial *a, const struct tarn_dial *b)
+{
+    return a->durability == b->durability && a->queue_depth == b->queue_depth &&
+           a->period_us == b->period_us && a->log_format == b->log_format &&
+           a->log_bytes_max == b->log_bytes_max && a->checkpoint_s == b->checkpoint_s;
+}
+
 int server_dial_changed(struct server *server, struct tarn_error *error)
 {
-    struct tarn_dial dial = config_dial(server->config);
+    const struct config *config = server->config;
+    struct tarn_dial dial = config_dial(config);
+    if (dial_equal(&dial, &server->dial) && (config->directory[0] || !config->checkpoint_at_exit))
+        return TARN_OK;
+    if (config->directory[0] == 0)
+        return error_set(error, TARN_INVALID,
+                         "the store is in memory only: start the server with --dir DIR");
     int status = tarn_dial_set(server->store, &dial, error);
     if (status != TARN_OK)
         return status;
+    server->dial = dial;
     atomic_store(&server->is_logged, dial.durability != TARN_DURABILITY_NONE);
     atomic_fetch_add_explicit(&server->dial_turns, 1, memory_order_release);
     gate_wake(server);
     return TARN_OK;
+}
+
+int64_t server_last_save_seconds(struct server *server)
+{
+    struct tarn_log_stats log;
+    tarn_log_stats_get(server->store, &log);
+    if (log.checkpoint_time_ms > 0)
+        return log.checkpoint_time_ms / 1000;
+    return server->os->realtime_us(server->os) / 1000000 - (int64_t)server_uptime_seconds(server);
 }
 
 uint64_t server_uptime_seconds(struct server *server)

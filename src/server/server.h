@@ -46,7 +46,8 @@ bool server_is_logged(struct server *server); /* it keeps a log: --dir, and dura
 void server_config_lock(struct server *server);
 void server_config_unlock(struct server *server);
 void server_config_changed(struct server *server);
-/* Turn the store's dial as the config says now. Errors: INVALID, IO. Under config_lock. */
+/* Turn the store's dial as the config says now, if it has changed. Errors: INVALID (no directory),
+ * IO. Under config_lock. */
 TARN_MUST int server_dial_changed(struct server *server, struct tarn_error *error);
 
 /* Start a reload, a checkpoint or a backup (argument: the new directory, copied; else NULL) on its
@@ -86,9 +87,10 @@ void server_error_counts_visit(struct server *server,
                                void *context);
 
 uint64_t server_uptime_seconds(struct server *server);
-uint64_t server_ops_per_second(struct server *server); /* over about the last second */
-const char *server_run_id(struct server *server);      /* 40 hex digits */
-uint16_t server_port(struct server *server);           /* as bound (port 0 picks one) */
+int64_t server_last_save_seconds(struct server *server); /* since 1970; LASTSAVE */
+uint64_t server_ops_per_second(struct server *server);   /* over about the last second */
+const char *server_run_id(struct server *server);        /* 40 hex digits */
+uint16_t server_port(struct server *server);             /* as bound (port 0 picks one) */
 uint16_t server_http_port(struct server *server);
 const char *server_data_path(struct server *server); /* NULL: a writable store */
 unsigned server_thread_count(struct server *server);

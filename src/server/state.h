@@ -57,6 +57,7 @@ struct server {
     _Atomic uint64_t pause_number;   /* of the last CLIENT PAUSE */
     _Atomic unsigned monitors_now;   /* clients that MONITOR */
 
+    struct tarn_dial dial; /* the store's; under config_lock */
     _Atomic bool is_logged;
     _Atomic int save_at_stop;           /* enum save_at_stop */
     struct tarn_listener *log_listener; /* gate.c's */
