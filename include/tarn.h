@@ -461,7 +461,8 @@ struct tarn_log_stats {
     bool checkpoint_running;
     int checkpoint_status; /* of the last one; OK if there was none */
     char checkpoint_failure[256];
-    int64_t checkpoint_time_ms; /* of the last good one; 0: none */
+    int64_t checkpoint_time_ms;   /* of the last good one; 0: none */
+    uint64_t checkpoint_sequence; /* ... every change up to this one is in it */
     uint64_t checkpoint_us, checkpoint_bytes, checkpoint_records; /* of the last good one */
     uint64_t checkpoints, checkpoints_failed;                     /* since the store was opened */
     /* What tarn_open() found. */

@@ -19,6 +19,7 @@ static void add_worker(struct worker *w, struct server_counters *sum)
     sum->connections_now += read_gauge(&w->connections_now);
     sum->buffers_bytes += read_gauge(&w->buffers_bytes);
     sum->clients_blocked += read_gauge(&w->parked_now);
+    sum->clients_gated += read_gauge(&w->gated_now);
     if (!stats_is_current(s))
         return;
     sum->connections_total += stats_read(&s->connections);

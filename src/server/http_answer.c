@@ -165,6 +165,7 @@ static void judge_write(struct http_connection *c, const struct http_head *h,
         decide(c, MHD_HTTP_BAD_REQUEST, problem);
     else if (h->has_content_range)
         decide(c, MHD_HTTP_BAD_REQUEST, "Content-Range: a value can only be written whole");
+    c->prefers_commit = h->prefers_commit;
 }
 
 /* Who asks for what: sets c->route, c->key and, when it is refused, c->status. authority, path,
@@ -358,7 +359,7 @@ void http_request_done(void *thread, struct MHD_Connection *mhd, void **context,
     buffer_trim(&c->target, 1024);
     c->stage = HTTP_IDLE;
     c->route = NULL;
-    c->is_head = false;
+    c->is_head = c->prefers_commit = c->committed = false;
     c->key = (struct tarn_bytes){NULL, 0};
     c->body_announced = c->body_dropped = 0;
     c->status = 0;

@@ -43,6 +43,8 @@ static enum MHD_Result scan_field(void *head, enum MHD_ValueKind kind, const cha
     } else if (bytes_equal_nocase(n, "origin")) {
         h->origin = v;
         h->origins++;
+    } else if (bytes_equal_nocase(n, "prefer")) {
+        h->prefers_commit |= http_prefers(v, "durability", "commit");
     }
     return MHD_YES;
 }

@@ -30,10 +30,16 @@
 #define HTTP_IDLE_SECONDS                60          /* where --idle-seconds-max says "never" */
 #define HTTP_RATE_BYTES_MIN              (16u << 10) /* per second, below it a client is cut */
 #define HTTP_REJECTING_MAX               64 /* connections over the limit being told so, a thread */
-#define HTTP_CLOSE_SECONDS_MAX           5  /* that http_close() waits for replies under way */
+#define HTTP_COMMIT_US_MAX               10000000 /* that a write waits for being durable */
+#define HTTP_CLOSE_SECONDS_MAX           5 /* that http_close() waits for replies under way */
 
 #define HTTP_IMMUTABLE_TEXT "the data set is immutable: it can only be read"
 #define HTTP_FULL_TEXT      "the memory limit is reached: nothing was written"
+#define HTTP_NO_SPACE_TEXT  "there is no space left on the device: nothing was written"
+#define HTTP_LOG_FAILED_TEXT                                                                       \
+    "the log has failed: nothing was written, the store can only be read until it is started "     \
+    "again"
+#define HTTP_UNSURE_TEXT "outcome unknown: the change may be kept or lost"
 
 enum http_method { HTTP_GET = 1 << 0, HTTP_POST = 1 << 1, HTTP_PUT = 1 << 2, HTTP_DELETE = 1 << 3 };
 
@@ -83,6 +89,8 @@ struct http_connection {
     bool is_head;                      /* method HEAD */
     struct tarn_bytes key;             /* decoded in place in target; data NULL: none */
     struct http_parameters parameters; /* of a write */
+    bool prefers_commit; /* likewise: answer when it is durable, whatever the dial says */
+    bool committed;      /* ... and that it is */
     struct buffer body;
     uint64_t body_announced, body_dropped; /* bytes: Content-Length; not kept */
     uint64_t buffered;                     /* this request's share of http->buffered_bytes */
@@ -154,7 +162,7 @@ struct http_head {
     const char *method, *version;
     struct tarn_bytes host, authorization, content_length, transfer_encoding, origin;
     unsigned hosts, content_lengths, transfer_encodings, origins;
-    bool expects, has_content_range, bad_name;
+    bool expects, has_content_range, bad_name, prefers_commit;
     bool torn;            /* the fields do not follow one another */
     const char *field_at; /* where the next field must begin */
 };

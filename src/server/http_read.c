@@ -185,8 +185,17 @@ enum MHD_Result http_answer_mget(struct http_connection *c, struct MHD_Connectio
                              "too much memory is taken by other requests");
 }
 
+/* 503, 507 when changes are not taken any more: somebody must look. No password is needed here, so
+ * nothing more is told. */
 enum MHD_Result http_answer_healthz(struct http_connection *c, struct MHD_Connection *mhd)
 {
+    struct tarn_log_stats log;
+
+    tarn_log_stats_get(server_store(c->thread->http->server), &log);
+    if (log.state == TARN_NOSPACE)
+        return http_answer_error(c, mhd, MHD_HTTP_INSUFFICIENT_STORAGE, HTTP_NO_SPACE_TEXT);
+    if (log.state != TARN_OK)
+        return http_answer_error(c, mhd, MHD_HTTP_SERVICE_UNAVAILABLE, HTTP_LOG_FAILED_TEXT);
     return http_answer_text(c, mhd, MHD_HTTP_OK, bytes_of("ok\n"), "text/plain; charset=utf-8");
 }
 

@@ -19,6 +19,8 @@ enum MHD_Result http_send(struct http_connection *c, struct MHD_Connection *mhd,
         return MHD_NO;
     if (atomic_load(&c->thread->http->closing))
         MHD_add_response_header(response, "Connection", "close");
+    if (c->committed)
+        MHD_add_response_header(response, "Preference-Applied", "durability=commit");
     c->stage = HTTP_REPLY;
     http_connection_extend(c, bytes);
     enum MHD_Result result = MHD_queue_response(mhd, status, response);
@@ -101,6 +103,30 @@ enum MHD_Result http_answer_bad_body(struct http_connection *c, struct MHD_Conne
     return http_answer_error(c, mhd, status, error->text);
 }
 
+/* The log takes no changes, or nobody knows whether it has taken this one. */
+static enum MHD_Result answer_log_failure(struct http_connection *c, struct MHD_Connection *mhd,
+                                          int status)
+{
+    struct tarn_log_stats log;
+    struct buffer text = {0};
+
+    tarn_log_stats_get(server_store(c->thread->http->server), &log);
+    buffer_append_text(&text, status == TARN_NOSPACE ? HTTP_NO_SPACE_TEXT
+                              : status == TARN_IO    ? HTTP_LOG_FAILED_TEXT
+                                                     : HTTP_UNSURE_TEXT);
+    if (log.failure[0] != 0)
+        buffer_printf(&text, ": %s", log.failure);
+    buffer_append_byte(&text, 0);
+    enum MHD_Result result = MHD_NO;
+    if (!text.failed)
+        result = http_answer_error(c, mhd,
+                                   status == TARN_NOSPACE ? MHD_HTTP_INSUFFICIENT_STORAGE
+                                                          : MHD_HTTP_SERVICE_UNAVAILABLE,
+                                   (const char *)text.data);
+    buffer_done(&text);
+    return result;
+}
+
 enum MHD_Result http_answer_failure(struct http_connection *c, struct MHD_Connection *mhd,
                                     int status)
 {
@@ -112,6 +138,10 @@ enum MHD_Result http_answer_failure(struct http_connection *c, struct MHD_Connec
     case TARN_TOOBIG:
         return http_answer_error(c, mhd, MHD_HTTP_CONTENT_TOO_LARGE,
                                  "a key or a value is larger than its limit");
+    case TARN_NOSPACE:
+    case TARN_IO:
+    case TARN_UNSURE:
+        return answer_log_failure(c, mhd, status);
     case TARN_READONLY:
         return http_answer_error(c, mhd, MHD_HTTP_FORBIDDEN, HTTP_IMMUTABLE_TEXT);
     default:

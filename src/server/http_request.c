@@ -433,3 +433,53 @@ const char *http_parameters_parse(struct tarn_bytes query, unsigned takes,
     }
     return problem;
 }
+
+/* --- preferences --- */
+
+/* How far a list's member, or a parameter of it, goes: to one of `ends` outside quotes. */
+static size_t member_end(struct tarn_bytes field, size_t at, const char *ends)
+{
+    const char *p = field.data;
+    bool quoted = false;
+
+    for (; at < field.size; at++) {
+        if (quoted && p[at] == '\\')
+            at++;
+        else if (p[at] == '"')
+            quoted = !quoted;
+        else if (!quoted && p[at] != 0 && strchr(ends, p[at]) != NULL)
+            return at;
+    }
+    return field.size;
+}
+
+/* name=value or name="value", spaces around the sign allowed. */
+static bool is_preference(struct tarn_bytes member, const char *name, const char *value)
+{
+    const char *p = member.data;
+    const char *sign = member.size > 0 ? memchr(p, '=', member.size) : NULL;
+
+    if (sign == NULL)
+        return false;
+    struct tarn_bytes left = http_trim((struct tarn_bytes){p, (size_t)(sign - p)});
+    struct tarn_bytes right =
+        http_trim((struct tarn_bytes){sign + 1, member.size - (size_t)(sign + 1 - p)});
+    const char *text = right.data;
+    if (right.size >= 2 && text[0] == '"' && text[right.size - 1] == '"')
+        right = (struct tarn_bytes){text + 1, right.size - 2};
+    return bytes_equal_nocase(left, name) && bytes_equal(right, bytes_of(value));
+}
+
+bool http_prefers(struct tarn_bytes field, const char *name, const char *value)
+{
+    const char *p = field.data;
+
+    for (size_t at = 0; at < field.size;) {
+        size_t end = member_end(field, at, ",");
+        size_t first = member_end((struct tarn_bytes){p, end}, at, ";");
+        if (is_preference((struct tarn_bytes){p + at, first - at}, name, value))
+            return true;
+        at = end + 1;
+    }
+    return false;
+}

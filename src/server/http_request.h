@@ -79,6 +79,10 @@ const char *http_parameters_parse(struct tarn_bytes query, unsigned takes,
 /* Is this Origin field ("http://localhost:8379") that of a page from this host? */
 bool http_origin_is(struct tarn_bytes origin, struct tarn_bytes host);
 
+/* Does a Prefer field (RFC 7240: "respond-async, durability=commit; why=\"x\"") have this
+ * preference with this value, case of the name ignored? */
+bool http_prefers(struct tarn_bytes field, const char *name, const char *value);
+
 /* As http_percent_decode, and '+' becomes a space. */
 bool http_query_decode(struct tarn_bytes text, unsigned char *out, size_t *ret_size);
 

@@ -8,7 +8,8 @@
  * Invariants
  * 1. No view of the store's is used after tarn_make_room(), which is a quiescent state.
  * 2. A body is let go before the reply is sent.
- * Failure modes: memory is full: 507, nothing was written. */
+ * Failure modes: memory or disk is full: 507, nothing was written. The log has failed: 503; before
+ * the write or, then nobody knows what became of it, meanwhile. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,6 +30,24 @@ static struct tarn_session *session_of(struct http_connection *c)
 static int64_t expiry_in(struct http_connection *c, int64_t ttl_ms)
 {
     return ttl_ms == 0 ? 0 : tarn_now_ms(server_store(c->thread->http->server)) + ttl_ms;
+}
+
+/* The write was done (status OK) and acknowledged as the dial says. If the client prefers, wait
+ * until it is durable. Returns what it came to. */
+static int settle(struct http_connection *c, int status)
+{
+    struct server *server = c->thread->http->server;
+
+    if (status != TARN_OK || !c->prefers_commit || !server_is_logged(server))
+        return status;
+    tarn_offline(session_of(c));
+    status = tarn_await(server_store(server), tarn_sequence(server_store(server)), TARN_DURABLE,
+                        HTTP_COMMIT_US_MAX);
+    tarn_online(session_of(c));
+    if (status == TARN_INVALID)
+        return TARN_OK; /* the dial was turned to none meanwhile: preferring is not demanding */
+    c->committed = status == TARN_OK;
+    return status == TARN_CANCELLED ? TARN_UNSURE : status;
 }
 
 /* 201, 204: the value's tag, or NULL. */
@@ -157,6 +176,7 @@ enum MHD_Result http_answer_put(struct http_connection *c, struct MHD_Connection
     http_connection_release(c);
     if (status == TARN_CANCELLED)
         return answer_precondition(c, mhd, &cmp);
+    status = settle(c, status);
     if (status != TARN_OK)
         return http_answer_failure(c, mhd, status);
     return answer_done(c, mhd, cmp.outcome == ABSENT ? MHD_HTTP_CREATED : MHD_HTTP_NO_CONTENT, tag);
@@ -194,6 +214,7 @@ enum MHD_Result http_answer_delete(struct http_connection *c, struct MHD_Connect
         return answer_precondition(c, mhd, cmp);
     if (status == TARN_OK && cmp->outcome == ABSENT)
         status = TARN_NOTFOUND;
+    status = settle(c, status);
     return status == TARN_OK ? answer_done(c, mhd, MHD_HTTP_NO_CONTENT, NULL)
                              : http_answer_failure(c, mhd, status);
 }
@@ -212,6 +233,9 @@ enum MHD_Result http_answer_incr(struct http_connection *c, struct MHD_Connectio
         return http_answer_failure(c, mhd, status);
     if (i.problem != NULL)
         return http_answer_error(c, mhd, MHD_HTTP_CONFLICT, i.problem);
+    status = settle(c, status);
+    if (status != TARN_OK)
+        return http_answer_failure(c, mhd, status);
     return http_answer_text(c, mhd, MHD_HTTP_OK, (struct tarn_bytes){i.text, i.text_size},
                             "text/plain; charset=utf-8");
 }
@@ -237,6 +261,7 @@ enum MHD_Result http_answer_mset(struct http_connection *c, struct MHD_Connectio
     while (status == TARN_FULL && tarn_make_room(session_of(c)));
     free(records);
     http_connection_release(c);
+    status = settle(c, status);
     return status == TARN_OK ? answer_done(c, mhd, MHD_HTTP_NO_CONTENT, NULL)
                              : http_answer_failure(c, mhd, status);
 }

@@ -124,22 +124,76 @@ const struct metrics_row metrics_rows[] = {
 #define S SECTION_PERSISTENCE
     FIXED("loading", "0"),
     FIXED("async_loading", "0"),
-    FIXED("rdb_changes_since_last_save", "0"),
-    FIXED("rdb_bgsave_in_progress", "0"),
-    SHOWN("rdb_last_save_time", KIND_UINT, start_unix_seconds),
-    FIXED("rdb_last_bgsave_status", "ok"),
-    FIXED("rdb_last_bgsave_time_sec", "-1"),
+    COUNT("rdb_changes_since_last_save", changes_unsaved, "tarn_changes_since_checkpoint",
+          "Changes made since the last checkpoint"),
+    COUNT("rdb_bgsave_in_progress", checkpoint_running, "tarn_checkpoint_running",
+          "1 while a checkpoint is being made"),
+    COUNT("rdb_last_save_time", last_save_unix_seconds, "tarn_checkpoint_last_time_seconds",
+          "When the last checkpoint was made, or the server started: seconds since 1970"),
+    SHOWN("rdb_last_bgsave_status", KIND_TEXT, checkpoint_status),
+    SHOWN("rdb_last_bgsave_time_sec", KIND_INT, checkpoint_whole_seconds),
     FIXED("rdb_current_bgsave_time_sec", "-1"),
-    FIXED("rdb_saves", "0"),
+    COUNT("rdb_saves", log.checkpoints, "tarn_checkpoints_total", "Checkpoints made"),
+    COUNT("tarn_checkpoints_failed", log.checkpoints_failed, "tarn_checkpoints_failed_total",
+          "Checkpoints that could not be made; the log was kept instead"),
+    SHOWN("tarn_checkpoint_failure", KIND_ARRAY, log.checkpoint_failure),
+    FIGURE("tarn_checkpoint_seconds", KIND_DOUBLE, checkpoint_seconds,
+           "tarn_checkpoint_last_duration_seconds", "Time the last checkpoint took"),
+    COUNT("tarn_checkpoint_records", log.checkpoint_records, "tarn_checkpoint_last_records",
+          "Records in the last checkpoint"),
+    COUNT("tarn_checkpoint_bytes", log.checkpoint_bytes, "tarn_checkpoint_last_bytes",
+          "Bytes of the last checkpoint"),
     FIXED("rdb_last_cow_size", "0"),
-    FIXED("aof_enabled", "0"),
-    FIXED("aof_rewrite_in_progress", "0"),
+    FIXED("rdb_last_load_keys_expired", "0"),
+    SHOWN("rdb_last_load_keys_loaded", KIND_UINT, log.recovered_records),
+    COUNT("aof_enabled", is_logged, "tarn_log_enabled", "1 if changes go to a log"),
+    SHOWN("aof_rewrite_in_progress", KIND_UINT, checkpoint_running),
     FIXED("aof_rewrite_scheduled", "0"),
-    FIXED("aof_last_rewrite_time_sec", "-1"),
+    SHOWN("aof_last_rewrite_time_sec", KIND_INT, checkpoint_whole_seconds),
     FIXED("aof_current_rewrite_time_sec", "-1"),
-    FIXED("aof_last_bgrewrite_status", "ok"),
-    FIXED("aof_last_write_status", "ok"),
+    SHOWN("aof_last_bgrewrite_status", KIND_TEXT, checkpoint_status),
+    SHOWN("aof_last_write_status", KIND_TEXT, log_status),
     FIXED("aof_last_cow_size", "0"),
+    COUNT("aof_current_size", log.log_bytes, "tarn_log_size_bytes",
+          "Bytes of the log since the last checkpoint"),
+    SHOWN("aof_base_size", KIND_UINT, log.checkpoint_bytes),
+    COUNT("aof_buffer_length", log.pending_bytes, "tarn_log_pending_bytes",
+          "Bytes of the log in memory, to be written"),
+    SHOWN("tarn_directory", KIND_TEXT, directory),
+    SHOWN("tarn_durability", KIND_TEXT, durability),
+    SHOWN("tarn_log_state", KIND_TEXT, log_state),
+    SHOWN("tarn_log_failure", KIND_ARRAY, log.failure),
+    COUNT("tarn_log_failed", log_failed, "tarn_log_failed",
+          "1 after the log has failed: the store can be read only, until it is opened again"),
+    COUNT("tarn_log_no_space", log_no_space, "tarn_log_no_space",
+          "1 while there is no room for the log: writes are refused"),
+    COUNT("tarn_log_sequence", log.sequence, "tarn_log_sequence", "Number of the last change"),
+    COUNT("tarn_log_written", log.written, "tarn_log_written_sequence",
+          "Number of the last change that is kept when the process is killed"),
+    COUNT("tarn_log_durable", log.durable, "tarn_log_durable_sequence",
+          "Number of the last change that is kept when power is lost"),
+    COUNT("tarn_log_records", log.records, "tarn_log_records_total", "Records written to the log"),
+    COUNT("tarn_log_bytes", log.bytes, "tarn_log_bytes_total", "Bytes written to the log"),
+    COUNT("tarn_log_syncs", log.syncs, "tarn_log_syncs_total", "Syncs of the log's files"),
+    FIGURE("tarn_log_sync_seconds", KIND_DOUBLE, sync_seconds, "tarn_log_sync_seconds_total",
+           "Time spent in syncs of the log's files"),
+    FIGURE("tarn_log_sync_seconds_max", KIND_DOUBLE, sync_seconds_max, "tarn_log_sync_seconds_max",
+           "The longest of them"),
+    COUNT("tarn_log_segments", log.segments, "tarn_log_segments_total", "Files of the log begun"),
+    COUNT("tarn_clients_held", counters.clients_gated, "tarn_clients_held",
+          "RESP clients whose replies are held until the log has gone on"),
+    COUNT("tarn_recovered_records", log.recovered_records, "tarn_recovery_checkpoint_records",
+          "Records read from the checkpoint at the start"),
+    COUNT("tarn_replayed_records", log.replayed_records, "tarn_recovery_replayed_records",
+          "Changes replayed from the log at the start"),
+    COUNT("tarn_replayed_bytes", log.replayed_bytes, "tarn_recovery_replayed_bytes",
+          "Bytes of the log replayed at the start"),
+    COUNT("tarn_truncated_bytes", log.truncated_bytes, "tarn_recovery_truncated_bytes",
+          "Bytes of a torn end that were cut off the log at the start"),
+    FIGURE("tarn_recovery_seconds", KIND_DOUBLE, recovery_seconds, "tarn_recovery_seconds",
+           "Time that took"),
+    COUNT("tarn_closed_cleanly", closed_cleanly, "tarn_recovery_closed_cleanly",
+          "1 if the directory was closed cleanly the time before"),
 #undef S
 #define S SECTION_STATS
     COUNT("total_connections_received", counters.connections_total, "tarn_connections_total",
@@ -251,7 +305,33 @@ static void take_config(struct server *server, struct metrics_sample *s)
     s->memory_max = config->memory_bytes;
     take_policy(config, s);
     s->config_file = config->config_file != NULL ? config->config_file : ""; /* never changes */
+    s->directory = config->directory;                                        /* likewise */
     server_config_unlock(server);
+}
+
+/* What the log says, and Redis's words for it. */
+static void take_log(struct server *server, struct metrics_sample *s)
+{
+    const struct option *row = options_find(&config_options, bytes_of("durability"));
+    struct tarn_log_stats *log = &s->log;
+    tarn_log_stats_get(server_store(server), log);
+    s->is_logged = server_is_logged(server);
+    s->checkpoint_running = log->checkpoint_running;
+    s->closed_cleanly = log->closed_cleanly;
+    s->changes_unsaved = log->sequence - log->checkpoint_sequence;
+    s->last_save_unix_seconds = (uint64_t)server_last_save_seconds(server);
+    s->checkpoint_status = log->checkpoint_status == TARN_OK ? "ok" : "err";
+    s->checkpoint_whole_seconds =
+        log->checkpoint_time_ms > 0 ? (int64_t)(log->checkpoint_us / 1000000) : -1;
+    s->checkpoint_seconds = (double)log->checkpoint_us / 1e6;
+    s->log_status = log->state == TARN_OK ? "ok" : "err";
+    s->log_failed = log->state == TARN_IO;
+    s->log_no_space = log->state == TARN_NOSPACE;
+    s->log_state = s->log_failed ? "failed" : s->log_no_space ? "no-space" : "ok";
+    s->durability = row->words[log->durable_store ? log->dial.durability : TARN_DURABILITY_NONE];
+    s->sync_seconds = (double)log->sync_us_total / 1e6;
+    s->sync_seconds_max = (double)log->sync_us_max / 1e6;
+    s->recovery_seconds = (double)log->recovery_us / 1e6;
 }
 
 static void take_process(struct metrics_sample *s)
@@ -287,6 +367,7 @@ void metrics_sample_take(struct server *server, struct metrics_sample *ret_sampl
     server_counters_get(server, &s->counters);
     tarn_stats_get(server_store(server), &s->store);
     take_config(server, s);
+    take_log(server, s);
     take_process(s);
     s->port = server_port(server);
     s->http_port = server_http_port(server);

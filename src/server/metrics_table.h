@@ -37,6 +37,7 @@ extern const struct metrics_section_name metrics_sections[SECTIONS_COUNT];
 struct metrics_sample {
     struct server_counters counters;
     struct tarn_stats store;
+    struct tarn_log_stats log;
     uint64_t process_id, port, http_port, uptime_seconds, uptime_days, server_time_us;
     uint64_t threads, max_clients, memory_max, memory_used, memory_resident, memory_peak;
     uint64_t memory_total, ops_per_second, start_unix_seconds;
@@ -46,6 +47,11 @@ struct metrics_sample {
     double memory_data_percent;
     double load_seconds;
     uint64_t index_built, writable;
+    uint64_t is_logged, checkpoint_running, closed_cleanly, changes_unsaved;
+    uint64_t last_save_unix_seconds, log_failed, log_no_space;
+    int64_t checkpoint_whole_seconds; /* -1: none was made */
+    double checkpoint_seconds, sync_seconds, sync_seconds_max, recovery_seconds;
+    const char *directory, *durability, *checkpoint_status, *log_status, *log_state;
     const char *run_id, *data_path, *config_file, *version, *redis_version;
     char os_name[256], executable[512], format[64], policy[32];
 };

@@ -62,6 +62,7 @@ TARN_MUST int server_job_start(struct server *server, enum job_kind kind, const 
 struct server_counters {
     uint64_t connections_total, connections_rejected, connections_now, http_connections_now;
     uint64_t clients_blocked; /* waiting: in WAIT, DEBUG SLEEP, held by CLIENT PAUSE */
+    uint64_t clients_gated;   /* whose replies are held until the log has gone on */
     uint64_t commands_total, http_requests_total;
     uint64_t keyspace_hits, keyspace_misses;
     uint64_t net_input_bytes, net_output_bytes;

@@ -10,6 +10,7 @@
 #include "lib/scratch.h"
 #include "lib/test.h"
 
+#include "server/config_redis.h"
 #include "server/log.h"
 
 static struct config config;
@@ -301,6 +302,107 @@ static void test_store_options(void **state)
     assert_int_equal(options.duplicates, TARN_DUPLICATES_FIRST);
 }
 
+static void assert_directory(int status, const char *data_path, const char *part)
+{
+    assert_int_equal(config_check_directory(&config, data_path, &error), status);
+    if (status != TARN_OK && strstr(error.text, part) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", error.text, part);
+}
+
+static void test_directory(void **state)
+{
+    (void)state;
+    static const char *const about[][2] = {
+        {"durability", "commit"},   {"queue-depth", "5"},          {"write-period-us", "7"},
+        {"log-files", "2"},         {"log-format", "json"},        {"checkpoint-log-bytes", "1M"},
+        {"checkpoint-period", "5"}, {"checkpoint-at-exit", "yes"},
+    };
+    assert_directory(TARN_OK, "file", NULL);
+    assert_int_equal(config.durability, TARN_DURABILITY_NONE); /* in memory only */
+    for (size_t i = 0; i < sizeof about / sizeof *about; i++) {
+        options_done(&config_options, &config);
+        options_init(&config_options, &config);
+        assert_int_equal(config.durability, TARN_DURABILITY_PERIODIC);
+        set(about[i][0], about[i][1]);
+        assert_directory(TARN_INVALID, NULL, about[i][0]);
+        set("dir", "there");
+        assert_directory(TARN_OK, NULL, NULL);
+        assert_directory(TARN_INVALID, "file", "--dir together with the data file file");
+    }
+    assert_null(config_store_options(&config, "file").directory);
+}
+
+static void test_dial(void **state)
+{
+    (void)state;
+    struct tarn_dial dial = config_dial(&config);
+    assert_int_equal(dial.durability, TARN_DURABILITY_PERIODIC);
+    assert_int_equal(dial.queue_depth, 100000);
+    assert_int_equal(dial.period_us, 10000);
+    assert_int_equal(dial.log_bytes_max, 1 << 30);
+    assert_int_equal(dial.checkpoint_s, 0);
+    set("dir", "there");
+    set("durability", "commit");
+    set("log-format", "cbor");
+    set("log-files", "3");
+    set("checkpoint-period", "1500ms");
+    set("checkpoint-at-exit", "yes");
+    struct tarn_options options = config_store_options(&config, NULL);
+    assert_string_equal(options.directory, "there");
+    assert_int_equal(options.dial.durability, TARN_DURABILITY_COMMIT);
+    assert_int_equal(options.dial.log_format, TARN_LOG_CBOR);
+    assert_int_equal(options.dial.checkpoint_s, 2);
+    assert_int_equal(options.log_files, 3);
+    assert_false(options.checkpoint_at_close); /* the server makes it, as SHUTDOWN can say no */
+}
+
+/* Redis's names: what they are shown as, and what may be set. */
+static void test_redis(void **state)
+{
+    (void)state;
+    static const struct {
+        int durability;
+        uint64_t period_s;
+        const char *name, *shown, *value, *means; /* NULL: refused */
+    } cases[] = {
+        {TARN_DURABILITY_NONE, 0, "appendonly", "no", "YES", "periodic"},
+        {TARN_DURABILITY_ASYNC, 0, "appendonly", "yes", "yes", "async"},
+        {TARN_DURABILITY_COMMIT, 0, "APPENDONLY", "yes", "no", "none"},
+        {TARN_DURABILITY_COMMIT, 0, "appendonly", "yes", "maybe", NULL},
+        {TARN_DURABILITY_NONE, 0, "appendfsync", "no", "always", "commit"},
+        {TARN_DURABILITY_COMMIT, 0, "appendfsync", "always", "everysec", "periodic"},
+        {TARN_DURABILITY_PERIODIC, 0, "appendfsync", "everysec", "no", NULL},
+        {TARN_DURABILITY_ASYNC, 0, "appendfsync", "no", "sometimes", NULL},
+        {0, 0, "save", "", "900 1", "900"},
+        {0, 60, "save", "60 1", "", "0"},
+        {0, 60, "save", "60 1", "900 1 300 10", NULL},
+        {0, 60, "save", "60 1", "900 10", NULL},
+        {0, 60, "save", "60 1", "0 1", NULL},
+        {0, 60, "save", "60 1", "5", NULL},
+        {0, 60, "save", "60 1", " ", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buffer shown = {0}, means = {0};
+        const struct config_mapped *mapped = config_mapped_find(bytes_of(cases[i].name));
+        assert_non_null(mapped);
+        config.durability = cases[i].durability;
+        config.checkpoint_period_ns = cases[i].period_s * 1000000000;
+        mapped->get(&config, &shown);
+        buffer_append_byte(&shown, 0);
+        assert_string_equal((char *)shown.data, cases[i].shown);
+        const char *problem = mapped->set(&config, bytes_of(cases[i].value), &means);
+        assert_true((problem == NULL) == (cases[i].means != NULL));
+        buffer_append_byte(&means, 0);
+        if (problem == NULL) {
+            assert_string_equal((char *)means.data, cases[i].means);
+            set(mapped->row_name, (char *)means.data);
+        }
+        buffer_done(&shown);
+        buffer_done(&means);
+    }
+    assert_null(config_mapped_find(bytes_of("appendfilename")));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -317,6 +419,9 @@ int main(void)
         TEST(test_format_options_agree),
         TEST(test_separator),
         TEST(test_store_options),
+        TEST(test_directory),
+        TEST(test_dial),
+        TEST(test_redis),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -486,6 +486,41 @@ static void test_parameters(void **state)
     }
 }
 
+static void test_prefers(void **state)
+{
+    (void)state;
+    static const char *const yes[] = {
+        "durability=commit",
+        "Durability = commit",
+        "durability=\"commit\"",
+        "respond-async, wait=10,durability=commit",
+        "a=\"x, durability=none\",  durability=commit ; why=because, handling=strict",
+        "a=\"\\\"\", durability=commit",
+    };
+    static const char *const no[] = {
+        "",
+        ",,;=",
+        "durability",
+        "durability=",
+        "durability=commits",
+        "durability=COMMIT",
+        "xdurability=commit",
+        "durability==commit",
+        "durability=none; durability=commit",
+        "a=\", durability=commit",
+        "a=\"b, durability=commit\"",
+        "a=\"\\",
+        "durability=\"commit",
+        "durability=\"",
+    };
+    for (size_t i = 0; i < COUNT(yes); i++)
+        if (!http_prefers(text(yes[i]), "durability", "commit"))
+            fail_msg("%s", yes[i]);
+    for (size_t i = 0; i < COUNT(no); i++)
+        if (http_prefers(text(no[i]), "durability", "commit"))
+            fail_msg("%s", no[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -506,6 +541,7 @@ int main(void)
         cmocka_unit_test(test_origin),
         cmocka_unit_test(test_ttl),
         cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_prefers),
     };
     guard = guard_new(1 << 14);
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
