@@ -157,7 +157,7 @@ TURNS_WRAP := $(addprefix -Wl$(comma)--wrap=,clock_gettime lock_wait nanosleep s
 # A log that goes on when the test says so (test/lib/held_log.h).
 HELD_TESTS := unit/test_server_gate
 HELD_WRAP := $(addprefix -Wl$(comma)--wrap=tarn_,reached session_sequence sequence hurry \
-    log_stats_get)
+    await log_stats_get)
 test_wrap = $(TEST_WRAP) $(if $(filter $(1),$(TURNS_TESTS)),$(TURNS_WRAP)) \
             $(if $(filter $(1),$(HELD_TESTS)),$(HELD_WRAP))
 TESTLIB_OBJECTS := $(patsubst test/lib/%.c,$(B)/testlib/%.o,$(wildcard test/lib/*.c))

@@ -8,6 +8,9 @@
  * request whose reply was held gets -UNSURE instead: the change may be kept or lost. The connection
  * stays usable.
  *
+ * With periodic a worker writes the log itself, once for all that a turn of it made, as whoever
+ * waits in process does: that costs less than to wake another thread, and to be woken by it.
+ *
  * Invariants
  * 1. A connection is in the list exactly while `gated`. Then nothing of its output is sent,
  * EPOLLOUT is not watched, and no request is executed (but at the end of the server).
@@ -138,9 +141,30 @@ void gate_hold(struct connection *c)
     *w->gated_end = c;
     w->gated_end = &c->gate_next;
     stats_add(&w->gated_now, 1);
+    if (c->sequence > w->push)
+        w->push = c->sequence;
     begin_wait(w);
     if (gate_reached(c) || gate_log_state(w) != TARN_OK)
         look_again(w);
+}
+
+bool gate_push(struct worker *w)
+{
+    uint64_t sequence = w->push;
+    struct tarn *store = w->server->store;
+    w->push = 0;
+    if (sequence == 0)
+        return false;
+    int durability = atomic_load_explicit(&w->server->durability, memory_order_relaxed);
+    if (durability == TARN_DURABILITY_ASYNC)
+        tarn_hurry(store, sequence, TARN_ACKNOWLEDGED);
+    if (durability != TARN_DURABILITY_PERIODIC)
+        return false;                        /* with commit the log is at it */
+    atomic_store(&w->unparks_pending, true); /* so that nobody wakes this thread */
+    tarn_offline(w->session);
+    (void)!tarn_await(store, sequence, TARN_WRITTEN, 1); /* if it fails, gate_deliver() sees it */
+    tarn_online(w->session);
+    return true;
 }
 
 void gate_forget(struct connection *c)

@@ -40,6 +40,9 @@ static inline bool gate_is_open(struct connection *c)
 void gate_hold(struct connection *c);
 /* It waits no more. Nothing happens if it does not. */
 void gate_forget(struct connection *c);
+/* Have what is held written, if the dial lets whoever waits do so; then gate_deliver() is due
+ * (true). A quiescent state of the session. */
+bool gate_push(struct worker *w);
 /* Go on with those whose replies may be told, or will never be. They may be closed by it. */
 void gate_deliver(struct worker *w);
 

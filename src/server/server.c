@@ -126,8 +126,8 @@ static void log_recovery(struct server *server)
 {
     struct tarn_log_stats log;
     tarn_log_stats_get(server->store, &log);
-    atomic_store(&server->is_logged,
-                 log.durable_store && log.dial.durability != TARN_DURABILITY_NONE);
+    if (log.durable_store)
+        atomic_store(&server->durability, (int)log.dial.durability);
     log_event(LOG_INFO, "store", "recovered",
               "dir=\"%s\" closed_cleanly=%s checkpoint_records=%llu replayed_records=%llu "
               "replayed_bytes=%llu truncated_bytes=%llu sequence=%llu us=%llu",
@@ -490,7 +490,7 @@ bool server_is_writable(const struct server *server)
 
 bool server_is_logged(struct server *server)
 {
-    return atomic_load_explicit(&server->is_logged, memory_order_relaxed);
+    return atomic_load_explicit(&server->durability, memory_order_relaxed) != TARN_DURABILITY_NONE;
 }
 
 const struct os *server_os(struct server *server)
@@ -557,7 +557,7 @@ int server_dial_changed(struct server *server, struct tarn_error *error)
     if (status != TARN_OK)
         return status;
     server->dial = dial;
-    atomic_store(&server->is_logged, dial.durability != TARN_DURABILITY_NONE);
+    atomic_store(&server->durability, (int)dial.durability);
     atomic_fetch_add_explicit(&server->dial_turns, 1, memory_order_release);
     gate_wake(server);
     return TARN_OK;

@@ -57,8 +57,8 @@ struct server {
     _Atomic uint64_t pause_number;   /* of the last CLIENT PAUSE */
     _Atomic unsigned monitors_now;   /* clients that MONITOR */
 
-    struct tarn_dial dial; /* the store's; under config_lock */
-    _Atomic bool is_logged;
+    struct tarn_dial dial;              /* the store's; under config_lock */
+    _Atomic int durability;             /* enum tarn_durability: the dial's */
     _Atomic int save_at_stop;           /* enum save_at_stop */
     struct tarn_listener *log_listener; /* gate.c's */
     _Atomic uint64_t log_events;        /* how often it was told of anything */

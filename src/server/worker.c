@@ -379,6 +379,7 @@ static void serve(struct worker *w)
         run_finish(w, NULL);
         close_killed(w);
         job_deliver(w);
+        (void)gate_push(w); /* what is due is delivered now */
         park_deliver(w);
         monitor_deliver(w);
         tick(w);
@@ -389,6 +390,8 @@ static void serve(struct worker *w)
             stop_ns = w->now_ns + STOP_NS;
             begin_stop(w);
         }
+        if (gate_push(w))
+            loop_wake(&w->loop);
         if (w->stopping && (w->clients == NULL || w->now_ns >= stop_ns))
             return;
     }

@@ -93,6 +93,7 @@ struct worker {
     uint64_t log_events_seen; /* of the server's, when log_state was looked at */
     int log_state;
     unsigned log_waits; /* connections that wait for the log */
+    uint64_t push;      /* highest sequence held since gate_push() */
     uint64_t dial_turns_seen;
     struct connection *monitors;
     struct monitor_queue monitor_queue;

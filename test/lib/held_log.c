@@ -11,6 +11,10 @@ bool __real_tarn_reached(struct tarn *store, uint64_t sequence, enum tarn_level 
 uint64_t __real_tarn_session_sequence(struct tarn_session *session);
 uint64_t __real_tarn_sequence(struct tarn *store);
 void __real_tarn_hurry(struct tarn *store, uint64_t sequence, enum tarn_level level);
+int __real_tarn_await(struct tarn *store, uint64_t sequence, enum tarn_level level,
+                      uint64_t timeout_us);
+int __wrap_tarn_await(struct tarn *store, uint64_t sequence, enum tarn_level level,
+                      uint64_t timeout_us);
 void __real_tarn_log_stats_get(struct tarn *store, struct tarn_log_stats *ret_stats);
 bool __wrap_tarn_reached(struct tarn *store, uint64_t sequence, enum tarn_level level);
 uint64_t __wrap_tarn_session_sequence(struct tarn_session *session);
@@ -42,6 +46,17 @@ void __wrap_tarn_hurry(struct tarn *store, uint64_t sequence, enum tarn_level le
         held.hurried = sequence;
     else
         __real_tarn_hurry(store, sequence, level);
+}
+
+int __wrap_tarn_await(struct tarn *store, uint64_t sequence, enum tarn_level level,
+                      uint64_t timeout_us)
+{
+    if (!held.on)
+        return __real_tarn_await(store, sequence, level, timeout_us);
+    held.awaited = sequence;
+    if (held.state == TARN_OK && held.reached < sequence)
+        held.reached = sequence;
+    return held.state == TARN_OK ? TARN_OK : TARN_UNSURE;
 }
 
 void __wrap_tarn_log_stats_get(struct tarn *store, struct tarn_log_stats *ret_stats)

@@ -12,6 +12,7 @@ extern struct held_log {
     bool on;
     uint64_t sequence, reached, durable;
     uint64_t hurried; /* the last sequence asked for */
+    uint64_t awaited; /* ... waited for: tarn_await() has it acknowledged */
     int state;        /* of the log: TARN_OK, TARN_NOSPACE or TARN_IO */
     unsigned looks;   /* calls of tarn_reached() */
 } held;

@@ -12,7 +12,7 @@
 static void gate_world_open(struct world *world)
 {
     world_open_writable(world, 0);
-    atomic_store(&world->server->is_logged, true);
+    atomic_store(&world->server->durability, TARN_DURABILITY_COMMIT);
     held = (struct held_log){.on = true};
 }
 
@@ -66,7 +66,7 @@ static void test_held_until_acknowledged(void **state)
     expect(&writer, "");
     assert_true(find(&world, &writer)->gated);
     assert_int_equal(find(&world, &writer)->events, EPOLLIN); /* no busy loop */
-    say(&world, &reader, 0, "GET b\r\nPING\r\n"); /* others go on */
+    say(&world, &reader, 0, "GET b\r\nPING\r\n");             /* others go on */
     expect(&reader, "$-1\r\n+PONG\r\n");
     say(&world, &reader, 5, "GET a\r\n"); /* but nobody sees it */
     expect(&reader, "");
@@ -131,6 +131,43 @@ static void test_dial(void **state)
     acknowledge(&world, 9);
     expect(&p, "$1\r\n1\r\n");
     peer_close(&p);
+    gate_world_close(&world);
+}
+
+/* With periodic the worker writes for all that a turn made; with async it has that done. */
+static void test_push(void **state)
+{
+    (void)state;
+    struct world world;
+    struct peer p, q;
+    gate_world_open(&world);
+    peer_open(&world, &p);
+    peer_open(&world, &q);
+    atomic_store(&world.server->durability, TARN_DURABILITY_PERIODIC);
+    assert_false(gate_push(world.w));
+    say(&world, &p, 3, "SET a 1\r\n");
+    say(&world, &q, 2, "SET a 1\r\n");
+    assert_true(gate_push(world.w));
+    assert_int_equal(held.awaited, 3);
+    park_deliver(world.w);
+    expect(&p, "+OK\r\n");
+    expect(&q, "+OK\r\n");
+    assert_false(gate_push(world.w)); /* once */
+    atomic_store(&world.server->durability, TARN_DURABILITY_ASYNC);
+    say(&world, &p, 4, "SET a 1\r\n");
+    assert_false(gate_push(world.w));
+    assert_int_equal(held.hurried, 4);
+    acknowledge(&world, 4);
+    expect(&p, "+OK\r\n");
+    atomic_store(&world.server->durability, TARN_DURABILITY_PERIODIC);
+    held.state = TARN_IO; /* it fails under our hands */
+    say(&world, &p, 5, "SET a 1\r\n");
+    assert_true(gate_push(world.w));
+    atomic_fetch_add(&world.server->log_events, 1);
+    park_deliver(world.w);
+    expect(&p, UNSURE);
+    peer_close(&p);
+    peer_close(&q);
     gate_world_close(&world);
 }
 
@@ -467,7 +504,7 @@ static void test_waitaof_fails(void **state)
     expect(&q, UNSURE);
     held.state = TARN_OK;
     say(&world, &p, 0, "WAITAOF 0 1 0\r\n");
-    atomic_store(&world.server->is_logged, false); /* the dial is turned */
+    atomic_store(&world.server->durability, TARN_DURABILITY_NONE); /* the dial is turned */
     fail_log(&world, TARN_OK);
     say(&world, &q, 0, "WAITAOF 1 0 0\r\n");
     expect(&q, "-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.\r\n");
@@ -563,6 +600,7 @@ int main(void)
         cmocka_unit_test(test_held_until_acknowledged),
         cmocka_unit_test(test_costs_nothing),
         cmocka_unit_test(test_dial),
+        cmocka_unit_test(test_push),
         cmocka_unit_test(test_shared_look_up),
         cmocka_unit_test(test_large_values_and_quit),
         cmocka_unit_test(test_held_in_the_middle),
