@@ -1,5 +1,5 @@
 /* A log that goes on when the test says so. While `held.on`, what the store says of its log
- * (tarn_reached(), tarn_session_sequence(), tarn_sequence(), tarn_log_stats_get()) is made up: each
+ * (tarn_reached(), tarn_await(), tarn_session_sequence() ...) is made up: each
  * session's latest calls made or saw changes up to `held.sequence`, and those up to `held.reached`
  * are acknowledged, and up to `held.durable` synced. Else they are the store's own. */
 #ifndef LIB_HELD_LOG_H
