@@ -5,6 +5,7 @@
 
 #include "table/journal.h"
 #include "table/reclaim.h"
+#include "table/reuse.h"
 #include "table/shard.h"
 
 static void init_shards(struct table *t)
@@ -85,6 +86,7 @@ int table_session_open(struct table *t, struct table_session **ret_session)
     s->stripe = number % STRIPES;
     s->touches = true;
     budget_charge(&t->budget, sizeof *s);
+    reuse_session_open(t->reclaim, s);
     *ret_session = s;
     return TARN_OK;
 }
@@ -95,6 +97,7 @@ void table_session_close(struct table_session *s)
         return;
     reclaim_session_done(s);
     journal_session_done(s);
+    reuse_session_done(s);
     budget_give(&s->table->budget, sizeof *s);
     free(s);
 }
