@@ -29,15 +29,15 @@ static int fail(struct tarn_error *error, const char *what, const char *path)
     return os_error(error, -errno, what, path);
 }
 
-static int open_store(const struct os *os, const char *path, const struct records *records,
-                      unsigned threads, void **ret_store, struct tarn_error *error)
+static int open_store(const struct os *os, const struct embedded_options *options, void **ret_store,
+                      struct tarn_error *error)
 {
     struct store *s = calloc(1, sizeof *s);
 
-    (void)os, (void)records, (void)threads;
+    (void)os;
     if (!s)
         return error_set(error, TARN_NOMEM, "out of memory");
-    int status = peer_directory_open(&s->directory, "cdb", path, error);
+    int status = peer_directory_open(&s->directory, "cdb", options->path, error);
     if (status != TARN_OK) {
         free(s);
         return status;

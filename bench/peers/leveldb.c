@@ -65,21 +65,21 @@ static void make_options(struct store *s, uint64_t data_bytes)
     leveldb_options_set_write_buffer_size(s->options, 64 << 20);
 }
 
-static int open_store(const struct os *os, const char *path, const struct records *records,
-                      unsigned threads, void **ret_store, struct tarn_error *error)
+static int open_store(const struct os *os, const struct embedded_options *options, void **ret_store,
+                      struct tarn_error *error)
 {
     struct store *s = calloc(1, sizeof *s);
     char *text = NULL;
 
-    (void)os, (void)threads;
+    (void)os;
     if (!s)
         return error_set(error, TARN_NOMEM, "out of memory");
-    int status = peer_directory_open(&s->directory, "leveldb", path, error);
+    int status = peer_directory_open(&s->directory, "leveldb", options->path, error);
     if (status != TARN_OK) {
         free(s);
         return status;
     }
-    make_options(s, records_data_bytes(records));
+    make_options(s, records_data_bytes(options->records));
     s->db = leveldb_open(s->options, s->directory.path, &text);
     if (text) {
         close_store(s);

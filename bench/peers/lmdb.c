@@ -54,24 +54,25 @@ static void close_store(void *store)
     free(s);
 }
 
-static int open_store(const struct os *os, const char *path, const struct records *records,
-                      unsigned threads, void **ret_store, struct tarn_error *error)
+static int open_store(const struct os *os, const struct embedded_options *options, void **ret_store,
+                      struct tarn_error *error)
 {
-    uint64_t bytes = 4 * (records_data_bytes(records) + 64 * records_count(records));
+    uint64_t bytes =
+        4 * (records_data_bytes(options->records) + 64 * records_count(options->records));
     struct store *s = calloc(1, sizeof *s);
     int code, status;
 
     (void)os;
     if (!s)
         return error_set(error, TARN_NOMEM, "out of memory");
-    status = peer_directory_open(&s->directory, "lmdb", path, error);
+    status = peer_directory_open(&s->directory, "lmdb", options->path, error);
     if (status != TARN_OK) {
         free(s);
         return status;
     }
     if ((code = mdb_env_create(&s->env)) ||
         (code = mdb_env_set_mapsize(s->env, bytes > MAP_BYTES_MIN ? bytes : MAP_BYTES_MIN)) ||
-        (code = mdb_env_set_maxreaders(s->env, threads + 8)) ||
+        (code = mdb_env_set_maxreaders(s->env, options->threads + 8)) ||
         (code =
              mdb_env_open(s->env, s->directory.path, MDB_NORDAHEAD | MDB_NOSYNC | MDB_NOTLS, 0666)))
         status = fail(error, s->directory.path, code);

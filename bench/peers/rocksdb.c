@@ -72,22 +72,22 @@ static void make_options(struct store *s, uint64_t data_bytes)
     rocksdb_writeoptions_disable_WAL(s->write, 1); /* until loaded() */
 }
 
-static int open_store(const struct os *os, const char *path, const struct records *records,
-                      unsigned threads, void **ret_store, struct tarn_error *error)
+static int open_store(const struct os *os, const struct embedded_options *options, void **ret_store,
+                      struct tarn_error *error)
 {
     struct store *s = calloc(1, sizeof *s);
     const char *family = "default";
     char *text = NULL;
 
-    (void)os, (void)threads;
+    (void)os;
     if (!s)
         return error_set(error, TARN_NOMEM, "out of memory");
-    int status = peer_directory_open(&s->directory, "rocksdb", path, error);
+    int status = peer_directory_open(&s->directory, "rocksdb", options->path, error);
     if (status != TARN_OK) {
         free(s);
         return status;
     }
-    make_options(s, records_data_bytes(records));
+    make_options(s, records_data_bytes(options->records));
     s->db = rocksdb_open_column_families(s->options, s->directory.path, 1, &family,
                                          (const rocksdb_options_t *const *)&s->options, &s->family,
                                          &text);

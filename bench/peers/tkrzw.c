@@ -42,16 +42,16 @@ static void close_store(void *store)
     free(s);
 }
 
-static int open_store(const struct os *os, const char *path, const struct records *records,
-                      unsigned threads, void **ret_store, struct tarn_error *error)
+static int open_store(const struct os *os, const struct embedded_options *options, void **ret_store,
+                      struct tarn_error *error)
 {
     char file[PEER_PATH_BYTES], parameters[256];
     struct store *s = calloc(1, sizeof *s);
 
-    (void)os, (void)threads;
+    (void)os;
     if (!s)
         return error_set(error, TARN_NOMEM, "out of memory");
-    int status = peer_directory_open(&s->directory, "tkrzw", path, error);
+    int status = peer_directory_open(&s->directory, "tkrzw", options->path, error);
     if (status != TARN_OK) {
         free(s);
         return status;
@@ -59,7 +59,7 @@ static int open_store(const struct os *os, const char *path, const struct record
     peer_directory_file(&s->directory, "data.tkh", file);
     snprintf(parameters, sizeof parameters,
              "dbm=HashDBM,file=MemoryMapParallelFile,update_mode=UPDATE_IN_PLACE,num_buckets=%ju",
-             (uintmax_t)(2 * records_count(records)));
+             (uintmax_t)(2 * records_count(options->records)));
     s->db = tkrzw_dbm_open(file, true, parameters);
     if (!s->db) {
         status = fail(error, file);

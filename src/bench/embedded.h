@@ -11,17 +11,27 @@
 
 typedef void (*embedded_visit)(void *context, struct tarn_bytes key, struct tarn_bytes value);
 
+/* How a store is opened; borrowed for the call, records for as long as it is open. */
+struct embedded_options {
+    const char *path;              /* as given after NAME:, "" if none */
+    const struct records *records; /* what will be loaded, for sizing */
+    unsigned threads;              /* how many will be opened */
+    struct tarn_dial dial;         /* of tarn in a directory */
+    unsigned log_files;
+};
+
 struct embedded_store {
     const char *name; /* the word before the colon of --embedded NAME:PATH, or all of it */
     bool path_required;
     bool write_once; /* put_many() only before loaded(): a static store */
     bool one_writer; /* puts of the load come from one thread */
 
-    /* path: as given after NAME:, "" if none. threads: how many will be opened. records: what will
-     * be loaded, for sizing; borrowed. Errors fill *error, as everywhere. */
-    int (*open)(const struct os *os, const char *path, const struct records *records,
-                unsigned threads, void **ret_store, struct tarn_error *error);
+    /* Errors fill *error, as everywhere. */
+    int (*open)(const struct os *os, const struct embedded_options *options, void **ret_store,
+                struct tarn_error *error);
     void (*close)(void *store); /* removes what a load made where path was "" */
+    /* Has it no records, so that it is loaded without being asked to? NULL: it may have some. */
+    bool (*is_empty)(void *store);
     /* All of the load was put: build, flush, whatever makes it readable. NULL: nothing to do.
      * Called in every run before the first read, with loading false if nothing was loaded. */
     int (*loaded)(void *store, bool loading, struct tarn_error *error);
@@ -40,11 +50,18 @@ struct embedded_store {
      * NULL: cannot scan. */
     int (*scan)(void *thread, struct tarn_bytes key, size_t count, embedded_visit visit,
                 void *context, struct tarn_error *error);
+
+    /* Both NULL: it keeps no log. What it has written so far; and have all of it synced, which
+     * without a log is nothing. */
+    void (*log_stats)(void *store, struct tarn_log_stats *ret_stats);
+    int (*log_sync)(void *store, struct tarn_error *error);
 };
 
-/* tarn itself: "memory" (a writable store), a data file, and "none": a store that answers every
- * read with the right value at no cost, to see what the generator alone takes. */
-extern const struct embedded_store embedded_memory, embedded_file, embedded_none;
+/* tarn itself: "memory" (a writable store), "dir" (one that is kept in a directory), a data file,
+ * and "none": a store that answers every read with the right value at no cost, to see what the
+ * generator alone takes. */
+extern const struct embedded_store embedded_memory, embedded_directory, embedded_file,
+    embedded_none;
 
 /* Run one phase on this thread, whose handle thread_open() gave, in calls of phase->batch keys.
  * Closed loop, or open at phase->rate. Errors: the store's; phase->stop is set then. TARN_CANCELLED

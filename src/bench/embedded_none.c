@@ -2,10 +2,10 @@
  * making keys and values, counting. Every key is there; its value is a word of ours. */
 #include "bench/embedded.h"
 
-static int open_none(const struct os *os, const char *path, const struct records *records,
-                     unsigned threads, void **ret_store, struct tarn_error *error)
+static int open_none(const struct os *os, const struct embedded_options *options, void **ret_store,
+                     struct tarn_error *error)
 {
-    (void)os, (void)path, (void)records, (void)threads, (void)error;
+    (void)os, (void)options, (void)error;
     *ret_store = NULL;
     return TARN_OK;
 }

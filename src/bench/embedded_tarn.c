@@ -1,9 +1,11 @@
-/* tarn in this process: a data file, or a writable store in memory.
+/* tarn in this process: a data file, a writable store in memory, or one kept in a directory.
  *
- * Failure modes: those of opening and of the store's calls; out of memory. */
+ * Failure modes: those of opening and of the store's calls; a directory that is not the bench's own
+ * (mark.h); out of memory. */
 #include <stdlib.h>
 
 #include "bench/embedded.h"
+#include "bench/mark.h"
 #include "core/hash.h"
 #include "store/store.h"
 
@@ -19,29 +21,85 @@ static void close_tarn(void *store)
     tarn_close(store);
 }
 
-static int open_file(const struct os *os, const char *path, const struct records *records,
-                     unsigned threads, void **ret_store, struct tarn_error *error)
+static int open_tarn(const struct os *os, const struct tarn_options *options, void **ret_store,
+                     struct tarn_error *error)
 {
-    struct tarn_options options = {.path = path,
-                                   .format = records_format(records),
-                                   .threads = threads,
-                                   .index_readonly = true};
     struct tarn *store;
-    int status = store_open(os, &options, &store, error);
+    int status = store_open(os, options, &store, error);
     if (status == TARN_OK)
         *ret_store = store;
     return status;
 }
 
-static int open_memory(const struct os *os, const char *path, const struct records *records,
-                       unsigned threads, void **ret_store, struct tarn_error *error)
+static int open_file(const struct os *os, const struct embedded_options *options, void **ret_store,
+                     struct tarn_error *error)
 {
-    struct tarn *store;
-    (void)path, (void)records, (void)threads;
-    int status = store_open(os, &(struct tarn_options){0}, &store, error);
+    return open_tarn(os,
+                     &(struct tarn_options){.path = options->path,
+                                            .format = records_format(options->records),
+                                            .threads = options->threads,
+                                            .index_readonly = true},
+                     ret_store, error);
+}
+
+static int open_memory(const struct os *os, const struct embedded_options *options,
+                       void **ret_store, struct tarn_error *error)
+{
+    (void)options;
+    return open_tarn(os, &(struct tarn_options){0}, ret_store, error);
+}
+
+static int open_directory(const struct os *os, const struct embedded_options *options,
+                          void **ret_store, struct tarn_error *error)
+{
+    struct tarn_options tarn_options = {
+        .directory = options->path, .dial = options->dial, .log_files = options->log_files};
+    void *store;
+    int status = mark_check(os, options->path, error);
+    if (status == TARN_OK)
+        status = open_tarn(os, &tarn_options, &store, error);
+    if (status != TARN_OK)
+        return status;
+    status = mark_put(os, options->path, error);
     if (status == TARN_OK)
         *ret_store = store;
+    else
+        tarn_close(store);
     return status;
+}
+
+static bool is_empty(void *store)
+{
+    struct tarn_stats stats;
+    tarn_stats_get(store, &stats);
+    return stats.keys == 0;
+}
+
+/* --- the log --- */
+
+static void log_stats(void *store, struct tarn_log_stats *ret_stats)
+{
+    tarn_log_stats_get(store, ret_stats);
+}
+
+static int log_sync(void *store, struct tarn_error *error)
+{
+    struct tarn_log_stats stats;
+    tarn_log_stats_get(store, &stats);
+    if (stats.dial.durability == TARN_DURABILITY_NONE)
+        return TARN_OK;
+    int status = tarn_await(store, tarn_sequence(store), TARN_DURABLE, 0);
+    if (status == TARN_OK)
+        return TARN_OK;
+    tarn_log_stats_get(store, &stats);
+    return error_set(error, status, "cannot sync the log: %s",
+                     *stats.failure ? stats.failure : tarn_status_text(status));
+}
+
+/* What the load left to be synced is no part of what is measured. */
+static int directory_loaded(void *store, bool loading, struct tarn_error *error)
+{
+    return loading ? log_sync(store, error) : TARN_OK;
 }
 
 /* --- threads --- */
@@ -122,9 +180,26 @@ const struct embedded_store embedded_memory = {
     .name = "memory",
     .open = open_memory,
     .close = close_tarn,
+    .is_empty = is_empty,
     .thread_open = thread_open,
     .thread_close = thread_close,
     .get_many = get_many,
     .put_many = put_many,
     .scan = scan,
+};
+
+const struct embedded_store embedded_directory = {
+    .name = "dir",
+    .path_required = true,
+    .open = open_directory,
+    .close = close_tarn,
+    .is_empty = is_empty,
+    .loaded = directory_loaded,
+    .thread_open = thread_open,
+    .thread_close = thread_close,
+    .get_many = get_many,
+    .put_many = put_many,
+    .scan = scan,
+    .log_stats = log_stats,
+    .log_sync = log_sync,
 };

@@ -19,6 +19,16 @@ struct figures_server {
     uint64_t memory_bytes; /* resident, at the end */
 };
 
+/* What a store in this process wrote to its log. */
+struct figures_log {
+    bool kept; /* there is one */
+    uint64_t records, bytes, syncs;
+    double sync_s;      /* all syncs together */
+    double sync_us_max; /* the longest since the store was opened */
+    uint64_t checkpoints;
+    double drain_s; /* after the measurement, until all of it was synced */
+};
+
 enum figures_bottleneck {
     BOTTLENECK_NONE,
     BOTTLENECK_GENERATOR,       /* its threads at 100 % of a core each and the server not */
@@ -40,7 +50,9 @@ struct figures {
     struct figures_point *points;
     size_t points_count;
     double generator_cpu_s;
+    double process_cpu_s; /* with a store in it: all of this process, threads of the store's too */
     struct figures_server server;
+    struct figures_log log;
     enum figures_bottleneck bottleneck;
 
     /* of the load phase, if there was one */

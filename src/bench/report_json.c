@@ -217,6 +217,28 @@ static struct object generator(const struct figures *f)
     return o;
 }
 
+static struct object process(const struct figures *f)
+{
+    struct object o = object_new();
+    double operations = (double)tally_get(&f->all.operations);
+    put(&o, "cpu_us_per_op", real(ratio(f->process_cpu_s * 1e6, operations)));
+    put(&o, "cpu_s", real(f->process_cpu_s));
+    return o;
+}
+
+static struct object log_object(const struct figures_log *l)
+{
+    struct object o = object_new();
+    put(&o, "records", count(l->records));
+    put(&o, "bytes", count(l->bytes));
+    put(&o, "syncs", count(l->syncs));
+    put(&o, "sync_s", real(l->sync_s));
+    put(&o, "sync_us_max", real(l->sync_us_max));
+    put(&o, "checkpoints", count(l->checkpoints));
+    put(&o, "drain_s", real(l->drain_s));
+    return o;
+}
+
 static struct object load(const struct figures *f)
 {
     struct object o = object_new();
@@ -365,6 +387,14 @@ static struct object result(const struct settings *settings, const struct figure
     put_object(&o, "latency_us_by_kind", latency_by_kind(&f->all));
     put_object(&o, "server", server(f));
     put_object(&o, "generator", generator(f));
+    if (*settings->embedded)
+        put_object(&o, "process", process(f));
+    else
+        put(&o, "process", json_null());
+    if (f->log.kept)
+        put_object(&o, "log", log_object(&f->log));
+    else
+        put(&o, "log", json_null());
     if (f->loaded)
         put_object(&o, "load", load(f));
     else

@@ -110,11 +110,28 @@ static void append_loop(const struct settings *s, const struct figures *f, struc
     buffer_printf(out, ", %u thread%s\n", f->threads, f->threads == 1 ? "" : "s");
 }
 
+/* The dial of a store in a directory. */
+static void append_dial(const struct settings *s, struct buffer *out)
+{
+    append_option(out, s, "durability ", "durability");
+    if (s->durability == TARN_DURABILITY_ASYNC)
+        append_option(out, s, ", queue depth ", "queue-depth");
+    if (s->durability == TARN_DURABILITY_PERIODIC)
+        append_option(out, s, ", every us ", "write-period-us");
+    if (s->durability != TARN_DURABILITY_NONE) {
+        append_option(out, s, ", log files ", "log-files");
+        append_option(out, s, ", format ", "log-format");
+    }
+    buffer_append_byte(out, '\n');
+}
+
 static void append_head(const struct settings *s, const struct figures *f, struct buffer *out)
 {
     if (!f->complete)
         buffer_printf(out, "PARTIAL RESULT: %s\n", f->stopped);
     buffer_printf(out, "%s\n", f->target);
+    if (f->log.kept)
+        append_dial(s, out);
     append_workload(s, f, out);
     if (!s->load_only)
         append_loop(s, f, out);
@@ -261,6 +278,25 @@ static void append_cpu(struct buffer *out, const char *name, double cpu_s, const
     buffer_printf(out, "   us an operation, %.2f cores", f->seconds > 0 ? cpu_s / f->seconds : 0);
 }
 
+static void append_log(const struct figures *f, struct buffer *out)
+{
+    const struct figures_log *l = &f->log;
+    char text[32], longest[32];
+    append_cpu(out, "CPU of the process", f->process_cpu_s, f);
+    buffer_append_text(out, ", the log's threads too\n");
+    append_bytes(out, "log", l->bytes, f->seconds);
+    append_name(out, "syncs", number_format_count(l->syncs, text));
+    if (l->syncs > 0)
+        buffer_printf(out, "   %s us each, the longest %s",
+                      number_format_figure(l->sync_s * 1e6 / (double)l->syncs, text),
+                      number_format_figure(l->sync_us_max, longest));
+    buffer_append_byte(out, '\n');
+    append_name(out, "drain", number_format_figure(l->drain_s, text));
+    buffer_append_text(out, "   s after the end, until all was synced\n");
+    if (l->checkpoints > 0)
+        append_count(out, "checkpoints", l->checkpoints, "");
+}
+
 static const char *bottleneck_text(enum figures_bottleneck bottleneck)
 {
     switch (bottleneck) {
@@ -286,6 +322,8 @@ static void append_processes(const struct settings *s, const struct figures *f, 
     }
     append_cpu(out, *s->embedded ? "CPU with the store" : "generator CPU", f->generator_cpu_s, f);
     buffer_append_byte(out, '\n');
+    if (f->log.kept && s->durability != TARN_DURABILITY_NONE)
+        append_log(f, out);
     if (!*s->embedded || f->bottleneck != BOTTLENECK_NONE)
         buffer_printf(out, "%-*s%s\n", NAME_COLUMNS, "bottleneck", bottleneck_text(f->bottleneck));
 }

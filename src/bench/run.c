@@ -106,12 +106,23 @@ static int connect_thread(struct run *run, struct run_thread *t, struct tarn_err
     return client_open(run->os, &options, &t->client, error);
 }
 
+static int open_store(struct run *run, const struct embedded_store *store, struct tarn_error *error)
+{
+    struct embedded_options options = {
+        .path = run->target.path,
+        .records = run->records,
+        .threads = run->threads_count,
+        .dial = settings_dial(run->settings),
+        .log_files = (unsigned)run->settings->log_files,
+    };
+    return store->open(run->os, &options, &run->store, error);
+}
+
 static int open_target(struct run *run, struct tarn_error *error)
 {
     const struct embedded_store *store = run->target.store;
     if (store)
-        return store->open(run->os, run->target.path, run->records, run->threads_count, &run->store,
-                           error);
+        return open_store(run, store, error);
     int status = TARN_OK;
     for (unsigned i = 0; i < run->threads_count && status == TARN_OK; i++)
         status = connect_thread(run, &run->threads[i], error);

@@ -30,7 +30,7 @@ TARN_MUST int run_check(const struct os *os, const struct settings *settings,
 
 struct run;
 
-/* Data set, threads, connections; the load phase if settings->load (or the store is "memory").
+/* Data set, threads, connections; the load phase if settings->load (or the store is empty).
  * stores: further embedded stores by name, NULL-terminated; may be NULL. settings: checked,
  * borrowed. Errors: those of client_open(), records_open(), the store's; CANCELLED. */
 TARN_MUST int run_open(const struct os *os, const struct settings *settings,

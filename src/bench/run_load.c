@@ -57,8 +57,9 @@ int run_load_target(struct run *run, struct tarn_error *error)
 {
     const struct embedded_store *store = run->target.store;
     run->memory_before_bytes = run_memory_bytes(run);
+    bool is_empty = store && store->is_empty && store->is_empty(run->store);
     int status = TARN_OK;
-    if (run->settings->load || run->settings->load_only || store == &embedded_memory)
+    if (run->settings->load || run->settings->load_only || is_empty)
         status = load(run, error);
     else if (store && store->loaded)
         status = store->loaded(run->store, false, error);

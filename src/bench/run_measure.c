@@ -22,6 +22,7 @@ static void describe(const struct run *run, struct figures *f)
     memcpy(f->target, run->target.name, sizeof f->target);
     f->threads = run->threads_count;
     f->connections = run->target.store ? 0 : (unsigned)run->settings->connections;
+    f->log.kept = run->target.store && run->target.store->log_stats;
     f->loaded = run->loaded;
     f->load_operations = run->load_operations;
     f->load_seconds = run->load_seconds;
@@ -75,6 +76,49 @@ enum figures_bottleneck run_judge(const struct figures *f, bool in_process, uint
     return cores < FULL_SHARE * f->server.processes ? BOTTLENECK_GENERATOR : BOTTLENECK_NONE;
 }
 
+/* --- a store's own --- */
+
+/* What this process and its store had used before. */
+struct used {
+    double cpu_s;
+    struct tarn_log_stats log;
+};
+
+static struct used look_at_store(const struct run *run)
+{
+    struct used used = {0};
+    uint64_t user_us, system_us;
+    os_cpu_time_us(&user_us, &system_us);
+    used.cpu_s = (double)(user_us + system_us) / 1e6;
+    if (run->target.store && run->target.store->log_stats)
+        run->target.store->log_stats(run->store, &used.log);
+    return used;
+}
+
+static void fill_store(const struct run *run, const struct used *before, struct figures *f)
+{
+    struct used now = look_at_store(run);
+    f->process_cpu_s = now.cpu_s - before->cpu_s;
+    f->log = (struct figures_log){
+        .kept = f->log.kept,
+        .records = now.log.records - before->log.records,
+        .bytes = now.log.bytes - before->log.bytes,
+        .syncs = now.log.syncs - before->log.syncs,
+        .sync_s = (double)(now.log.sync_us_total - before->log.sync_us_total) / 1e6,
+        .sync_us_max = (double)now.log.sync_us_max,
+        .checkpoints = now.log.checkpoints - before->log.checkpoints,
+    };
+}
+
+/* How far behind the log's device was. */
+static int drain(struct run *run, struct figures *f, struct tarn_error *error)
+{
+    uint64_t start_ns = run->os->monotonic_ns(run->os);
+    int status = run->target.store->log_sync(run->store, error);
+    f->log.drain_s = (double)(run->os->monotonic_ns(run->os) - start_ns) / 1e9;
+    return status;
+}
+
 static void fill(struct run *run, const struct course *course, uint64_t cpu_ns, struct figures *f)
 {
     for (unsigned i = 0; i < run->threads_count; i++) {
@@ -108,9 +152,13 @@ static int measure(struct run *run, const struct run_load *load_spec, uint64_t d
     if (meter_init(&course.meter, phase.start_ns) != TARN_OK)
         return error_set(error, TARN_NOMEM, "out of memory");
     uint64_t cpu_ns = run_servers_cpu_ns(run);
+    struct used used = look_at_store(run);
     int status = run_phase(run, &course, run->threads_count, error);
     if (figures) {
         fill(run, &course, run_servers_cpu_ns(run) - cpu_ns, figures);
+        fill_store(run, &used, figures);
+        if (status == TARN_OK && figures->log.kept)
+            status = drain(run, figures, error);
         figures->points = course.meter.points;
         figures->points_count = course.meter.points_count;
         course.meter.points = NULL;

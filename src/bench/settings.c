@@ -34,6 +34,20 @@
 static const char *const distribution_words[] = {"own",     "uniform",    "zipfian", "latest",
                                                  "hotspot", "sequential", NULL};
 
+static const char *const durability_words[] = {
+    [TARN_DURABILITY_NONE] = "none",
+    [TARN_DURABILITY_ASYNC] = "async",
+    [TARN_DURABILITY_PERIODIC] = "periodic",
+    [TARN_DURABILITY_COMMIT] = "commit",
+    NULL,
+};
+static const char *const log_format_words[] = {
+    [TARN_LOG_BINARY] = "binary",
+    [TARN_LOG_CBOR] = "cbor",
+    [TARN_LOG_JSON] = "json",
+    NULL,
+};
+
 static const struct option rows[] = {
     /* target */
     {"connect", OPTION_TEXT, FIELD(connect), "", "HOST:PORT[,...]",
@@ -42,9 +56,26 @@ static const struct option rows[] = {
      "Measure a server over HTTP; {key} in URL stands for the key, else it is /kv/ and the key"},
     {"memcached", OPTION_TEXT, FIELD(memcached), "", "HOST:PORT",
      "Measure a server over memcached's text protocol"},
-    {"embedded", OPTION_TEXT, FIELD(embedded), "", "memory|FILE|none",
-     "Measure tarn in this process: with records made up, with those of a data file, or nothing "
-     "but the generator"},
+    {"embedded", OPTION_TEXT, FIELD(embedded), "", "memory|DIR|FILE|none",
+     "Measure tarn in this process: with records made up, in memory or kept in a directory "
+     "(dir:DIR "
+     "makes a new one), with those of a data file, or nothing but the generator"},
+    {"durability", OPTION_WORD, FIELD(durability), "periodic", "HOW",
+     "With a directory: what can be lost. none: all since the last checkpoint; async: queue-depth "
+     "changes when the process is killed, more when power fails; periodic: nothing when killed, "
+     "two periods when power fails; commit: nothing",
+     .words = durability_words},
+    {"queue-depth", OPTION_COUNT, FIELD(queue_depth), "100000", "N",
+     "With async: most changes that are acknowledged and not yet written", .min = 1,
+     .max = 1000000000},
+    {"write-period-us", OPTION_UINT, FIELD(write_period_us), "10000", "US",
+     "With periodic: microseconds between two syncs", .min = 1, .max = 3600000000},
+    {"log-files", OPTION_UINT, FIELD(log_files), "1", "N",
+     "With a directory: files that the log is spread over", .min = 1, .max = 64},
+    {"log-format", OPTION_WORD, FIELD(log_format), "binary", "FORMAT",
+     "With a directory: how changes are written to the log", .words = log_format_words},
+    {"checkpoint-log-bytes", OPTION_SIZE, FIELD(checkpoint_log_bytes), "1G", "SIZE",
+     "With a directory: begin a checkpoint when the log is longer than this", .min = 64 << 10},
     {"password", OPTION_SECRET, FIELD(password), "", "PASSWORD",
      "The server's password; others on this machine can see it in the list of processes"},
     {"password-file", OPTION_TEXT, FIELD(password_file), "", "FILE",
@@ -167,6 +198,37 @@ static int refuse_given(const struct settings *s, const char *const *names, cons
     return error_set(error, TARN_INVALID, "--%s %s", name, why);
 }
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+const char *settings_dial_given(const struct settings *s)
+{
+    return first_given(s, NAMES("durability", "queue-depth", "write-period-us", "log-files",
+                                "log-format", "checkpoint-log-bytes"));
+}
+
+struct tarn_dial settings_dial(const struct settings *s)
+{
+    return (struct tarn_dial){
+        .durability = (enum tarn_durability)s->durability,
+        .queue_depth = s->queue_depth,
+        .period_us = s->write_period_us,
+        .log_format = (enum tarn_log_format)s->log_format,
+        .log_bytes_max = s->checkpoint_log_bytes,
+    };
+}
+
+/* Whether there is a directory at all is the target's to say. */
+static int check_dial(const struct settings *s, struct tarn_error *error)
+{
+    int status = TARN_OK;
+    if (s->durability != TARN_DURABILITY_ASYNC)
+        status = refuse_given(s, NAMES("queue-depth"), "needs --durability async", error);
+    if (status == TARN_OK && s->durability != TARN_DURABILITY_PERIODIC)
+        status = refuse_given(s, NAMES("write-period-us"), "needs --durability periodic", error);
+    if (status == TARN_OK && s->durability == TARN_DURABILITY_NONE)
+        status = refuse_given(s, NAMES("log-files", "log-format", "checkpoint-log-bytes"),
+                              "does not go with --durability none, which keeps no log", error);
+    return status;
+}
 
 static int check_target(const struct settings *s, struct tarn_error *error)
 {
@@ -316,6 +378,8 @@ int settings_check(const struct settings *settings, struct tarn_error *error)
     struct workload_mix mix =
         workload_mix((enum workload_name)settings->workload, settings->read_ratio);
     int status = check_target(settings, error);
+    if (status == TARN_OK)
+        status = check_dial(settings, error);
     if (status == TARN_OK)
         status = check_output(settings, error);
     if (status == TARN_OK)

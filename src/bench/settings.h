@@ -9,7 +9,9 @@ struct settings {
     char *connect;   /* RESP: "HOST:PORT[,HOST:PORT...]" */
     char *http;      /* "http://HOST:PORT[/path/{key}]" */
     char *memcached; /* memcached's text protocol: "HOST:PORT" */
-    char *embedded;  /* "memory", FILE, "none"; NAME:PATH in bench/embedded */
+    char *embedded;  /* "memory", DIR, "dir:DIR", FILE, "none"; NAME:PATH in bench/embedded */
+    int durability, log_format; /* of a directory: enum tarn_durability, enum tarn_log_format */
+    uint64_t queue_depth, write_period_us, log_files, checkpoint_log_bytes;
     char *password, *password_file;
     uint64_t timeout_ns;
 
@@ -46,6 +48,11 @@ extern const struct options settings_options;
 
 /* The format of the data file; settings_check() has refused what does not go together. */
 struct tarn_format settings_format(const struct settings *settings);
+
+/* The dial of --embedded DIR; the name of an option that turns it and was given, NULL if none was.
+ */
+struct tarn_dial settings_dial(const struct settings *settings);
+const char *settings_dial_given(const struct settings *settings);
 
 /* What cannot be judged option by option: no target or two, a rate for a pattern, a write workload
  * that ... Errors: INVALID, each naming the options. */

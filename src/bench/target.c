@@ -7,6 +7,7 @@
  * Failure modes: all are the caller's text; each message names the option and the part of it. */
 #include "bench/target.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,8 +140,8 @@ static int unknown_store(const char *text, const struct embedded_store *const *s
         buffer_printf(&names, ", %s:", stores[i]->name);
     buffer_append_byte(&names, 0);
     int status = error_set(error, TARN_INVALID,
-                           "--embedded: %.100s: no such store or file (memory, none%.200s, or a "
-                           "data file)",
+                           "--embedded: %.100s: no such store or file (memory, none, dir:%.200s, "
+                           "or a data file)",
                            text, names.failed ? "" : (const char *)names.data);
     buffer_done(&names);
     return status;
@@ -158,20 +159,36 @@ static int check_file(const struct os *os, const char *path,
     if (status == TARN_OK)
         (void)os->close(os, fd); /* only looked at */
     else
-        error_prepend(error, "--embedded (memory, none, or a data file)");
+        error_prepend(error, "--embedded (memory, none, a directory or dir:NEW, or a data file)");
     return status;
 }
 
+/* By "NAME:" before the path. */
 static const struct embedded_store *find_store(const struct embedded_store *const *stores,
                                                const char *text, const char **ret_path)
 {
+    static const struct embedded_store *const own[] = {&embedded_directory, NULL};
     size_t name = strcspn(text, ":");
-    for (size_t i = 0; stores && text[name] == ':' && stores[i]; i++)
-        if (bytes_equal((struct tarn_bytes){text, name}, bytes_of(stores[i]->name))) {
-            *ret_path = text + name + 1;
-            return stores[i];
-        }
+    for (const struct embedded_store *const *list = own; list; list = list == own ? stores : NULL)
+        for (size_t i = 0; text[name] == ':' && list[i]; i++)
+            if (bytes_equal((struct tarn_bytes){text, name}, bytes_of(list[i]->name))) {
+                *ret_path = text + name + 1;
+                return list[i];
+            }
     return NULL;
+}
+
+/* One that is there, or one that is meant to be: "new/". */
+static bool is_directory(const struct os *os, const char *path)
+{
+    size_t size = strlen(path);
+    int fd;
+    if (size > 0 && path[size - 1] == '/')
+        return true;
+    if (os->open(os, path, O_RDONLY | O_DIRECTORY, 0, &fd) != 0)
+        return false;
+    (void)os->close(os, fd); /* only looked at */
+    return true;
 }
 
 static int open_store(const struct os *os, struct target *t, const struct settings *settings,
@@ -190,9 +207,9 @@ static int open_store(const struct os *os, struct target *t, const struct settin
         t->store = *text == 'm' ? &embedded_memory : &embedded_none;
         return TARN_OK;
     }
-    t->store = &embedded_file;
     t->path = text;
-    return check_file(os, text, stores, error);
+    t->store = is_directory(os, text) ? &embedded_directory : &embedded_file;
+    return t->store == &embedded_file ? check_file(os, text, stores, error) : TARN_OK;
 }
 
 /* --- both --- */
@@ -245,6 +262,19 @@ static int check_protocol(const struct protocol *protocol, const struct settings
     return TARN_OK;
 }
 
+/* Only a store in a directory has a dial. */
+static int check_dial(const struct target *t, const struct settings *settings,
+                      struct tarn_error *error)
+{
+    const char *name = t->store == &embedded_directory ? NULL : settings_dial_given(settings);
+    if (!name)
+        return TARN_OK;
+    return error_set(error, TARN_INVALID,
+                     "--%s needs a store in a directory: --embedded DIR, or "
+                     "dir:DIR where it is new",
+                     name);
+}
+
 static int check_store(const struct embedded_store *store, const struct settings *settings,
                        const struct workload_mix *mix, struct tarn_error *error)
 {
@@ -269,6 +299,9 @@ int target_check(const struct target *t, const struct settings *settings,
                  const struct workload_mix *mix, const struct records *records,
                  struct tarn_error *error)
 {
+    int status = check_dial(t, settings, error);
+    if (status != TARN_OK)
+        return status;
     if (t->store)
         return check_store(t->store, settings, mix, error);
     return check_protocol(t->protocol, settings, mix, records, error);

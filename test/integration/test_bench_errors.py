@@ -101,6 +101,7 @@ def test_unwritable_results_are_noticed_first(run_tarn, fake, tmp_path, option, 
 @pytest.mark.parametrize("option", ["--keys-from", "--embedded", "--password-file"])
 def test_unreadable_files(run_tarn, tmp_path, option):
     (tmp_path / "directory").mkdir()
+    (tmp_path / "directory" / "letter").write_text("not a store's")
     for name in ("missing", "directory"):
         path = str(tmp_path / name)
         args = ("--embedded", path) if option == "--embedded" else TARGET + (option, path)

@@ -257,6 +257,48 @@ def test_embedded_memory_is_written(bench, workload):
     assert result.total_ops >= 20000
 
 
+DIALS = [("none",), ("async", "--queue-depth", 100), ("periodic", "--write-period-us", 2000),
+         ("commit", "--log-format", "cbor"), ("async", "--log-files", 3, "--log-format", "json")]
+
+
+@pytest.mark.parametrize("dial", DIALS, ids=lambda dial: " ".join(map(str, dial)))
+def test_embedded_directory(bench, tmp_path, dial):
+    """A new directory is loaded and written, and read again by the next run. Catches: a dial that does
+    not reach the store, a log that is not counted, records that are gone afterwards."""
+    options = ("--records", 2000, "--durability", *dial, "--verify", "--threads", 2)
+    result = bench("--embedded", "dir:%s" % (tmp_path / "store"), *options, "--workload", "mixed",
+                   "--requests", 5000, "--batch", 4)
+    assert result.load["ops"] == 2000 and result.hits > 0
+    assert result.misses == result.wrong == 0
+    assert result.settings["durability"] == dial[0]
+    log = result.log
+    writes = result.total_ops - result.hits
+    if dial[0] == "none":
+        assert log["records"] == log["bytes"] == log["syncs"] == 0
+        return
+    assert log["records"] == writes and log["bytes"] > writes * 80
+    assert result.process["cpu_s"] > 0
+    if dial[0] == "commit":
+        assert log["syncs"] > 0 and log["sync_s"] > 0
+    again = bench("--embedded", tmp_path / "store", *options, "--distribution", "sequential",
+                  "--requests", 2000)
+    assert again.load is None
+    assert again.hits == 2000 and again.wrong == 0 and again.log["records"] == 0
+
+
+def test_embedded_directory_of_somebody_else(bench, tmp_path):
+    """Catches: test data in a store that is used."""
+    store = tmp_path / "store"
+    options = ("--records", 100, "--requests", 100)
+    bench("--embedded", "dir:%s" % store, *options)
+    (store / "TARN-BENCH").unlink()
+    before = sorted((f.name, f.read_bytes()) for f in store.iterdir())
+    result = bench("--embedded", store, *options, "--load", status=1)
+    assert "did not make" in result.finished.err and result.finished.err.count("\n") == 1
+    assert sorted((f.name, f.read_bytes()) for f in store.iterdir()) == before
+    bench("--embedded", "memory", *options, "--durability", "commit", status=2)
+
+
 def test_embedded_none_is_the_generator_alone(bench):
     result = bench("--embedded", "none", "--records", 20000, "--duration", "300ms")
     assert result.hits == result.total_ops > 10000

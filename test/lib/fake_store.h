@@ -126,15 +126,15 @@ struct fake_thread {
     size_t capacity;
 };
 
-static int fake_open(const struct os *os, const char *path, const struct records *records,
-                     unsigned threads, void **ret_store, struct tarn_error *error)
+static int fake_open(const struct os *os, const struct embedded_options *options, void **ret_store,
+                     struct tarn_error *error)
 {
     (void)os;
     if (fake.plan.fail_open)
         return error_set(error, TARN_IO, "the store does not open");
-    snprintf(fake.path, sizeof fake.path, "%s", path);
-    fake.threads = threads;
-    fake_learn(records);
+    snprintf(fake.path, sizeof fake.path, "%s", options->path);
+    fake.threads = options->threads;
+    fake_learn(options->records);
     atomic_fetch_add(&fake.opened, 1);
     *ret_store = &fake;
     return TARN_OK;

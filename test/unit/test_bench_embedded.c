@@ -72,7 +72,9 @@ static void world_open(struct world *w)
     assert_int_equal(tally_init(&w->tally), TARN_OK);
     fake_reset(&w->plan);
     fake.plan.stop = &w->phase;
-    assert_int_equal(fake_open(&w->os, "", w->records, w->threads, &store, NULL), TARN_OK);
+    struct embedded_options store_options = {
+        .path = "", .records = w->records, .threads = w->threads};
+    assert_int_equal(fake_open(&w->os, &store_options, &store, NULL), TARN_OK);
 }
 
 struct runner {

@@ -206,6 +206,45 @@ static void test_embedded(void **state)
     has_not(r, "bottleneck");
 }
 
+/* A store in a directory, and its log. */
+static void keep_log(struct sample_run *r)
+{
+    struct figures *f = &r->figures;
+    set(r, "connect", "");
+    set(r, "embedded", "d");
+    f->server.local = false;
+    f->process_cpu_s = 20;
+    f->log = (struct figures_log){.kept = true,
+                                  .records = 900,
+                                  .bytes = 123456789,
+                                  .syncs = 1000,
+                                  .sync_s = 1.5,
+                                  .sync_us_max = 9000,
+                                  .checkpoints = 2,
+                                  .drain_s = 0.25};
+}
+
+static void test_log(void **state)
+{
+    struct sample_run *r = *state;
+    has_not(r, "durability");
+    has_not(r, "drain");
+    keep_log(r);
+    has(r, "\ndurability periodic, every us 10000, log files 1, format binary\nworkload");
+    has(r, "\nCPU of the process            20.00   us an operation, 2.00 cores, the log's threads "
+           "too\n"
+           "log                        123.5 MB   12.3 MB/s\n"
+           "syncs                         1,000   1,500 us each, the longest 9,000\n"
+           "drain                         0.250   s after the end, until all was synced\n"
+           "checkpoints                       2\n");
+    set(r, "durability", "async");
+    set(r, "log-format", "json");
+    has(r, "\ndurability async, queue depth 100k, log files 1, format json\n");
+    set(r, "durability", "none");
+    has(r, "\ndurability none\n");
+    has_not(r, "drain");
+}
+
 static void load(struct sample_run *r)
 {
     struct figures *f = &r->figures;
@@ -353,6 +392,8 @@ static const char *const members[] = {
     "latency_us_by_kind",
     "server",
     "generator",
+    "process",
+    "log",
     "load",
     "peak",
     "settings",
@@ -376,6 +417,7 @@ static void test_json_members(void **state)
     assert_true(json_is_true(at(json, "complete")));
     assert_true(json_is_null(at(json, "stopped")) && json_is_null(at(json, "rate")));
     assert_true(json_is_null(at(json, "load")) && json_is_null(at(json, "peak")));
+    assert_true(json_is_null(at(json, "process")) && json_is_null(at(json, "log")));
     assert_true(number(json, "total_ops") == 1000000);
     assert_true(number(json, "total_runtime_s") == 10);
     assert_true(number(json, "total_ops_per_sec") == 100000);
@@ -404,6 +446,22 @@ static void test_json_members(void **state)
     assert_true(json_number_value(json_array_get(json_array_get(curve, 20), 0)) == 90);
     assert_true(json_number_value(json_array_get(json_array_get(curve, 121), 0)) == 100);
     assert_true(json_number_value(json_array_get(json_array_get(curve, 121), 1)) == 480000);
+    json_decref(json);
+}
+
+/* A store in a directory: what its log took. */
+static void test_json_log(void **state)
+{
+    struct sample_run *r = *state;
+    keep_log(r);
+    json_t *json = json_of(r);
+    const json_t *log = at(json, "log"), *process = at(json, "process");
+    assert_true(number(process, "cpu_s") == 20 && number(process, "cpu_us_per_op") == 20);
+    assert_true(number(log, "records") == 900 && number(log, "bytes") == 123456789);
+    assert_true(number(log, "syncs") == 1000 && number(log, "sync_s") == 1.5);
+    assert_true(number(log, "sync_us_max") == 9000 && number(log, "checkpoints") == 2);
+    assert_true(number(log, "drain_s") == 0.25);
+    assert_int_equal(json_object_size(log), 7);
     json_decref(json);
 }
 
@@ -510,11 +568,13 @@ int main(void)
         TEST(test_bottlenecks),
         TEST(test_kinds),
         TEST(test_embedded),
+        TEST(test_log),
         TEST(test_load),
         TEST(test_peak),
         TEST(test_title),
         TEST(test_empty),
         TEST(test_json_members),
+        TEST(test_json_log),
         TEST(test_json_settings),
         TEST(test_json_load_and_peak),
         TEST(test_json_odd_texts),

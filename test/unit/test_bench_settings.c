@@ -65,6 +65,10 @@ static void test_good(void **state)
         "--http http://h:1/kv/{key} --batch 100",
         "--memcached h:1 --workload a --load",
         "--embedded memory --threads 64",
+        "--embedded d/ --durability async --queue-depth 1k --log-files 4 --log-format json",
+        "--embedded d/ --write-period-us 500 --checkpoint-log-bytes 1M",
+        "--embedded d/ --durability none",
+        "--embedded d/ --durability commit --log-format cbor",
         "--connect h:1 --password-file f",
         "--connect h:1 --rate 50000 --poisson",
         "--connect h:1 --rate 2.5k --arrival sine --arrival-period 1m",
@@ -107,6 +111,15 @@ static void test_bad(void **state)
          "--password does not go with --memcached, whose text protocol knows none"},
         {"--embedded memory --password-file x",
          "--password-file does not go with --embedded, which asks for none"},
+        {"--embedded d --queue-depth 5", "--queue-depth needs --durability async"},
+        {"--embedded d --durability commit --queue-depth 5",
+         "--queue-depth needs --durability async"},
+        {"--embedded d --durability async --write-period-us 5",
+         "--write-period-us needs --durability periodic"},
+        {"--embedded d --durability none --log-files 2",
+         "--log-files does not go with --durability none, which keeps no log"},
+        {"--embedded d --durability none --log-format cbor",
+         "--log-format does not go with --durability none, which keeps no log"},
         {"--connect a:1 --poisson", "--poisson needs --rate"},
         {"--connect a:1 --arrival burst", "--arrival needs --rate"},
         {"--connect a:1 --rate 5 --arrival-period 1s",
@@ -184,6 +197,11 @@ static void test_bounds(void **state)
         {"duration", "0s", "--duration: 0s is under 1ms"},
         {"rate", "2G", "--rate: 2G is over 1G"},
         {"step", "1ms", "--step: 1ms is under 100ms"},
+        {"queue-depth", "0", "--queue-depth: 0 is under 1"},
+        {"log-files", "65", "--log-files: 65 is over 64"},
+        {"durability", "fsync",
+         "--durability: fsync is unknown; choose none, async, periodic or commit"},
+        {"log-format", "xml", "--log-format: xml is unknown; choose binary, cbor or json"},
         {"workload", "g", "--workload: g is unknown; choose get, set, mixed, a, b, c, d, e or f"},
         {"distribution", "normal",
          "--distribution: normal is unknown; choose own, uniform, zipfian, latest, hotspot or "
@@ -215,6 +233,7 @@ static void test_every_row_has_its_field(void **state)
                             : row->type == OPTION_WORD ? row->words[1]
                             : row->type == OPTION_TIME ? "200ms"
                             : row->type == OPTION_REAL ? "0.5"
+                            : row->type == OPTION_SIZE ? "2M"
                                                        : "7";
         assert_true(options_is_default(row, &s));
         assert_int_equal(options_set(row, &s, bytes_of(other), NULL), TARN_OK);
@@ -225,6 +244,36 @@ static void test_every_row_has_its_field(void **state)
                                              : sizeof(uint64_t);
     }
     assert_in_range(sizeof s - bytes, 0, 31); /* padding */
+    options_done(&settings_options, &s);
+}
+
+/* What is asked for reaches the dial; what is not given is what tarn.h says is the default. */
+static void test_dial(void **state)
+{
+    (void)state;
+    struct settings s;
+    parse("--embedded d", &s);
+    struct tarn_dial dial = settings_dial(&s);
+    assert_null(settings_dial_given(&s));
+    assert_int_equal(dial.durability, TARN_DURABILITY_PERIODIC);
+    assert_int_equal(dial.queue_depth, 100000);
+    assert_int_equal(dial.period_us, 10000);
+    assert_int_equal(dial.log_format, TARN_LOG_BINARY);
+    assert_int_equal(dial.log_bytes_max, 1 << 30);
+    assert_int_equal(dial.checkpoint_s, 0);
+    assert_int_equal(s.log_files, 1);
+    options_done(&settings_options, &s);
+    parse("--durability async --queue-depth 2k --log-format json --checkpoint-log-bytes 4M", &s);
+    dial = settings_dial(&s);
+    assert_string_equal(settings_dial_given(&s), "durability");
+    assert_int_equal(dial.durability, TARN_DURABILITY_ASYNC);
+    assert_int_equal(dial.queue_depth, 2000);
+    assert_int_equal(dial.log_format, TARN_LOG_JSON);
+    assert_int_equal(dial.log_bytes_max, 4 << 20);
+    options_done(&settings_options, &s);
+    parse("--write-period-us 77", &s);
+    assert_int_equal(settings_dial(&s).period_us, 77);
+    assert_string_equal(settings_dial_given(&s), "write-period-us");
     options_done(&settings_options, &s);
 }
 
@@ -258,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_bad),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_every_row_has_its_field),
+        cmocka_unit_test(test_dial),
         cmocka_unit_test(test_distribution_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,10 +13,10 @@
 #include "lib/fault_malloc.h"
 #include "lib/os_fixture.h"
 
-static int open_none(const struct os *os, const char *path, const struct records *records,
-                     unsigned threads, void **ret_store, struct tarn_error *error)
+static int open_none(const struct os *os, const struct embedded_options *options, void **ret_store,
+                     struct tarn_error *error)
 {
-    (void)os, (void)path, (void)records, (void)threads, (void)ret_store;
+    (void)os, (void)options, (void)ret_store;
     return error_set(error, TARN_IO, "not opened here");
 }
 
@@ -244,29 +244,29 @@ static void test_stores(void **state)
     file_write(scratch_name(&scratch, "nobody:s", path), bytes_of("key,value\n"));
     snprintf(word, sizeof word, "embedded=%s", path);
     check_store(word, &embedded_file, path);
+    check_store("embedded=dir:new", &embedded_directory, "new");
+    check_store("embedded=dir:memory", &embedded_directory, "memory");
+    check_store("embedded=no/such/", &embedded_directory, "no/such/");
+    snprintf(word, sizeof word, "embedded=%s", scratch.path);
+    check_store(word, &embedded_directory, scratch.path);
 }
 
 static void test_stores_refused(void **state)
 {
     (void)state;
-    char word[400], text[600];
     check_refused("embedded=nobody:x", peers, TARN_INVALID,
-                  "--embedded: nobody:x: no such store or file (memory, none, peer:, other:, or a "
-                  "data file)");
+                  "--embedded: nobody:x: no such store or file (memory, none, dir:, peer:, other:, "
+                  "or a data file)");
+    check_refused("embedded=dir:", NULL, TARN_INVALID,
+                  "--embedded: dir: needs a path; write dir:PATH");
     check_refused("embedded=other:", peers, TARN_INVALID,
                   "--embedded: other: needs a path; write other:PATH");
     check_refused("embedded=nobody:x", NULL, TARN_MISSING,
-                  "--embedded (memory, none, or a data file): cannot open nobody:x: No such file "
-                  "or directory; check the path");
+                  "--embedded (memory, none, a directory or dir:NEW, or a data file): cannot open "
+                  "nobody:x: No such file or directory; check the path");
     check_refused("embedded=memory2", peers, TARN_MISSING,
-                  "--embedded (memory, none, or a data file): cannot open memory2: No such file or "
-                  "directory; check the path");
-    snprintf(word, sizeof word, "embedded=%s", scratch.path);
-    snprintf(text, sizeof text,
-             "--embedded (memory, none, or a data file): cannot use %s: it is a directory; name a "
-             "file",
-             scratch.path);
-    check_refused(word, peers, TARN_INVALID, text);
+                  "--embedded (memory, none, a directory or dir:NEW, or a data file): cannot open "
+                  "memory2: No such file or directory; check the path");
 }
 
 /* --- out of memory --- */
@@ -380,6 +380,20 @@ static void test_stores_checked(void **state)
     assert_string_equal(VERDICT(none, "verify"), "--verify: none holds no values");
 }
 
+static void test_dial_checked(void **state)
+{
+    (void)state;
+    static const char text[] = " needs a store in a directory: --embedded DIR, or dir:DIR where it "
+                               "is new";
+    const struct target directory = {.store = &embedded_directory},
+                        memory = {.store = &embedded_memory}, resp = {.protocol = &protocol_resp};
+    assert_string_equal(VERDICT(directory, "workload=e", "load", "verify", "durability=async"), "");
+    assert_string_equal(VERDICT(memory, "durability=periodic"), ""); /* the default said aloud */
+    assert_string_equal(VERDICT(memory, "durability=async") + strlen("--durability"), text);
+    assert_string_equal(VERDICT(memory, "log-files=2") + strlen("--log-files"), text);
+    assert_string_equal(VERDICT(resp, "log-format=json") + strlen("--log-format"), text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,6 +408,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_out_of_memory, setup, teardown),
         cmocka_unit_test(test_protocols_checked),
         cmocka_unit_test(test_stores_checked),
+        cmocka_unit_test(test_dial_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
