@@ -63,6 +63,8 @@ static int sync_self(struct directory *d, struct tarn_error *error)
 static int sync_parent(struct directory *d, struct tarn_error *error)
 {
     int fd, status = os_open_parent(d->os, d->path, &fd);
+    if (status == -EACCES)
+        return TARN_OK; /* made for us by somebody else, whose matter its name is */
     if (status == 0) {
         status = os_sync_directory(d->os, fd);
         (void)d->os->close(d->os, fd);
@@ -241,11 +243,9 @@ static int lock(struct directory *d, bool readonly, struct tarn_error *error)
 static int make_directory(struct directory *d, struct tarn_error *error)
 {
     int status = d->os->make_directory(d->os, d->path, 0777);
-    if (status == -EEXIST)
-        return TARN_OK;
-    if (status != 0)
-        return os_error(error, status, "cannot make the directory", d->path);
-    return sync_parent(d, error);
+    return status == 0 || status == -EEXIST
+               ? TARN_OK
+               : os_error(error, status, "cannot make the directory", d->path);
 }
 
 static int check_is_directory(struct directory *d, struct tarn_error *error)
@@ -272,6 +272,8 @@ static int begin_store(struct directory *d, struct manifest *ret_manifest, struc
     status = make_synced(d, error);
     if (status == TARN_OK)
         status = sync_self(d, error);
+    if (status == TARN_OK) /* also if it was there: whoever made it may have been killed since */
+        status = sync_parent(d, error);
     if (status == TARN_OK)
         status = directory_put_manifest(d, ret_manifest, error);
     return status;

@@ -38,16 +38,17 @@ static int remove_later(const struct os *os, const struct replay_start *start,
     return status;
 }
 
+/* It is synced in any case: what was written before a kill is in the page cache only, and from now
+ * on it is seen, and segments follow that refer to it. */
 static int cut_open(const struct os *os, int fd, const char *path, uint64_t size,
                     struct tarn_error *error)
 {
     struct os_file_info info;
     int e = os->file_info(os, fd, &info);
-    if (e == 0 && info.size > size) {
+    if (e == 0 && info.size > size)
         e = os->truncate(os, fd, size);
-        if (e == 0)
-            e = os->sync(os, fd);
-    }
+    if (e == 0)
+        e = os->sync(os, fd);
     return e < 0 ? os_error(error, e, "cannot cut the torn end of", path) : TARN_OK;
 }
 
