@@ -1,15 +1,12 @@
 /* tarn gen: write a sample data set. */
-#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/gen.h"
 #include "cli/output.h"
 #include "core/bytes.h"
 #include "core/number.h"
-#include "os/publish.h"
 
 struct gen_flags {
     uint64_t count, seed;
@@ -37,44 +34,17 @@ static const struct option rows[] = {
 };
 static const struct options table = {rows, sizeof rows / sizeof rows[0]};
 
-static int sink_publish(void *context, const void *data, size_t size, struct tarn_error *error)
+static int write_file(struct cli_call *call, struct output *output,
+                      const struct gen_options *options, struct interrupt *interrupt,
+                      struct tarn_error *error)
 {
-    return publish_append(context, data, size, error);
-}
-
-static int sink_stdout(void *context, const void *data, size_t size, struct tarn_error *error)
-{
-    (void)context;
-    const char *p = data;
-    while (size > 0) {
-        ssize_t n = write(STDOUT_FILENO, p, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return os_error(error, -errno, "cannot write to", "standard output");
-        p += n;
-        size -= (size_t)n;
-    }
-    return TARN_OK;
-}
-
-static int write_file(struct cli_call *call, const char *path, const struct gen_options *options,
-                      struct interrupt *interrupt, uint64_t *ret_bytes, struct tarn_error *error)
-{
-    struct publish publish = {.fd = -1};
     struct progress progress;
-    int status = output_check(call->os, path, "use - to write to standard output", error);
-    if (status == TARN_OK)
-        status = publish_open(&publish, call->os, path, error);
-    if (status != TARN_OK)
-        return status;
     progress_open(&progress, call->os, interrupt);
-    status = gen_run(options, sink_publish, &publish, progress_update, &progress, error);
+    int status = gen_run(options, output_append, output, progress_update, &progress, error);
     progress_close(&progress);
-    *ret_bytes = publish.offset;
     if (status == TARN_OK)
-        return publish_commit(&publish, error);
-    publish_abort(&publish);
+        return output_commit(output, error);
+    output_abort(output);
     return status;
 }
 
@@ -119,19 +89,22 @@ static int run(struct cli_call *call)
         .format = {.kind = flags->format == 1 ? TARN_FORMAT_BINARY : TARN_FORMAT_TEXT,
                    .size_type = (enum tarn_size_type)flags->size_type,
                    .big_endian = flags->big_endian}};
-    if (strcmp(path, "-") == 0) {
-        if (gen_run(&options, sink_stdout, NULL, NULL, NULL, &error) != TARN_OK)
+    struct output output;
+    if (output_open(&output, call->os, path, false, &error) != TARN_OK)
+        return cli_fail(call, NULL, &error);
+    if (output.is_stdout) {
+        if (gen_run(&options, output_append, &output, NULL, NULL, &error) != TARN_OK)
             return cli_fail(call, NULL, &error);
         return CLI_OK;
     }
     struct interrupt interrupt;
-    uint64_t bytes = 0, start = call->os->monotonic_ns(call->os);
+    uint64_t start = call->os->monotonic_ns(call->os);
     interrupt_open(&interrupt);
-    int status = write_file(call, path, &options, &interrupt, &bytes, &error);
+    int status = write_file(call, &output, &options, &interrupt, &error);
     interrupt_close(&interrupt);
     if (status != TARN_OK)
         return cli_fail(call, &interrupt, &error);
-    report(path, &options, bytes, call->os->monotonic_ns(call->os) - start);
+    report(path, &options, output.bytes, call->os->monotonic_ns(call->os) - start);
     return cli_flush(call->command->name);
 }
 

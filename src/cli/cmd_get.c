@@ -5,22 +5,16 @@
 
 #include "cli/cli.h"
 #include "cli/get.h"
-#include "cli/password.h"
+#include "cli/server_flags.h"
 #include "core/bytes.h"
 
 struct get_flags {
-    char *password, *password_file;
-    uint64_t timeout_seconds;
+    struct server_flags server;
     bool raw, null;
 };
 
 static const struct option rows[] = {
-    {"password", OPTION_SECRET, offsetof(struct get_flags, password), "", "PASSWORD",
-     "The server's password; others on this machine can see it in the list of processes"},
-    {"password-file", OPTION_TEXT, offsetof(struct get_flags, password_file), "", "FILE",
-     "Take the password from the first line of FILE"},
-    {"timeout", OPTION_UINT, offsetof(struct get_flags, timeout_seconds), "10", "SECONDS",
-     "Give up when the server is silent for so long", .min = 1, .max = 86400},
+    SERVER_FLAGS_ROWS(offsetof(struct get_flags, server), "10"),
     {"raw", OPTION_BOOL, offsetof(struct get_flags, raw), "no", NULL,
      "Print the values only, without a newline after each"},
     {"null", OPTION_BOOL, offsetof(struct get_flags, null), "no", NULL,
@@ -40,7 +34,7 @@ static int get(struct cli_call *call, const struct stream_address *address, cons
                struct get_output *output, struct tarn_error *error)
 {
     const struct get_flags *flags = call->target;
-    unsigned timeout_ms = (unsigned)flags->timeout_seconds * 1000;
+    unsigned timeout_ms = server_flags_timeout_ms(&flags->server);
     const char *const *keys = (const char *const *)call->words + 1;
     int status, count = call->words_count - 1;
     struct stream *stream = malloc(sizeof *stream);
@@ -68,28 +62,26 @@ static int usage(const struct cli_call *call, const char *text)
 static int run(struct cli_call *call)
 {
     const struct get_flags *flags = call->target;
-    const char *name = call->command->name, *password = flags->password;
+    const char *name = call->command->name, *password;
     char from_file[PASSWORD_BYTES_MAX + 1];
     struct stream_address address;
     struct tarn_error error;
     if (flags->raw && flags->null)
         return usage(call, "--raw and --null exclude each other");
-    if (*flags->password && *flags->password_file)
-        return usage(call, "--password and --password-file exclude each other");
     if (stream_address_parse(call->words[0], &address, &error) != TARN_OK)
         return usage(call, error.text);
-    if (*flags->password_file) {
-        if (password_read(call->os, flags->password_file, from_file, &error) != TARN_OK)
-            return cli_fail(call, NULL, &error);
-        password = from_file;
-    }
+    int status = server_flags_password(call->os, &flags->server, from_file, &password, &error);
+    if (status == TARN_INVALID && *flags->server.password)
+        return usage(call, error.text);
+    if (status != TARN_OK)
+        return cli_fail(call, NULL, &error);
     struct get_output output = {.values = stdout,
                                 .terminator = flags->raw    ? -1
                                               : flags->null ? 0
                                                             : '\n',
                                 .missing = note_missing,
                                 .context = call};
-    int status = get(call, &address, password, &output, &error);
+    status = get(call, &address, password, &output, &error);
     int exit_status = cli_flush(name);
     if (status != TARN_OK)
         return cli_fail(call, NULL, &error);

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
 
 int output_check(const struct os *os, const char *path, const char *advice,
                  struct tarn_error *error)
@@ -23,4 +25,59 @@ int output_check(const struct os *os, const char *path, const char *advice,
     if (info.kind != OS_FILE_REGULAR)
         return error_set(error, TARN_INVALID, "%s: is not a regular file; %s", path, advice);
     return TARN_OK;
+}
+
+/* Is there something under this name? */
+static bool exists(const struct os *os, const char *path)
+{
+    int fd;
+    if (os->open(os, path, O_PATH | O_NOFOLLOW, 0, &fd) < 0)
+        return false;
+    (void)os->close(os, fd); /* nothing was written */
+    return true;
+}
+
+int output_open(struct output *output, const struct os *os, const char *path, bool keeps,
+                struct tarn_error *error)
+{
+    *output = (struct output){.publish.fd = -1, .is_stdout = strcmp(path, "-") == 0};
+    if (output->is_stdout)
+        return TARN_OK;
+    int status = output_check(os, path, "use - to write to standard output", error);
+    if (status == TARN_OK && keeps && exists(os, path))
+        status = error_set(error, TARN_INVALID, "%s: exists already; --force replaces it", path);
+    return status == TARN_OK ? publish_open(&output->publish, os, path, error) : status;
+}
+
+static int write_stdout(const void *data, size_t size, struct tarn_error *error)
+{
+    const char *p = data;
+    while (size > 0) {
+        ssize_t n = write(STDOUT_FILENO, p, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return os_error(error, -errno, "cannot write to", "standard output");
+        p += n;
+        size -= (size_t)n;
+    }
+    return TARN_OK;
+}
+
+int output_append(void *context, const void *data, size_t size, struct tarn_error *error)
+{
+    struct output *output = context;
+    output->bytes += size;
+    return output->is_stdout ? write_stdout(data, size, error)
+                             : publish_append(&output->publish, data, size, error);
+}
+
+int output_commit(struct output *output, struct tarn_error *error)
+{
+    return output->is_stdout ? TARN_OK : publish_commit(&output->publish, error);
+}
+
+void output_abort(struct output *output)
+{
+    publish_abort(&output->publish);
 }

@@ -134,21 +134,44 @@ int stream_line(struct stream *stream, char out[STREAM_LINE_MAX], struct tarn_er
     return TARN_OK;
 }
 
+/* Unread bytes, at least one and at most `size`. */
+static int take_part(struct stream *stream, uint64_t size, struct tarn_bytes *ret_part,
+                     struct tarn_error *error)
+{
+    if (stream->at == stream->end) {
+        int status = fill(stream, error);
+        if (status != TARN_OK)
+            return status;
+    }
+    size_t part = stream->end - stream->at;
+    if (part > size)
+        part = (size_t)size;
+    *ret_part = (struct tarn_bytes){stream->data + stream->at, part};
+    stream->at += part;
+    return TARN_OK;
+}
+
+int stream_read(struct stream *stream, void *to, size_t size, struct tarn_error *error)
+{
+    struct tarn_bytes part;
+    for (size_t at = 0; at < size; at += part.size) {
+        int status = take_part(stream, size - at, &part, error);
+        if (status != TARN_OK)
+            return status;
+        memcpy((char *)to + at, part.data, part.size);
+    }
+    return TARN_OK;
+}
+
 int stream_copy(struct stream *stream, uint64_t size, FILE *to, struct tarn_error *error)
 {
-    while (size > 0) {
-        if (stream->at == stream->end) {
-            int status = fill(stream, error);
-            if (status != TARN_OK)
-                return status;
-        }
-        size_t part = stream->end - stream->at;
-        if (part > size)
-            part = (size_t)size;
+    struct tarn_bytes part;
+    for (; size > 0; size -= part.size) {
+        int status = take_part(stream, size, &part, error);
+        if (status != TARN_OK)
+            return status;
         if (to)
-            fwrite(stream->data + stream->at, 1, part, to); /* see the declaration */
-        stream->at += part;
-        size -= part;
+            fwrite(part.data, 1, part.size, to); /* see the declaration */
     }
     return TARN_OK;
 }

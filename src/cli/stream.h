@@ -1,5 +1,5 @@
-/* A blocking TCP connection with time-outs and a small read buffer: what tarn get speaks RESP and
- * HTTP over. One thread. */
+/* A blocking TCP connection with time-outs and a small read buffer: what commands that ask a server
+ * speak RESP and HTTP over. One thread. */
 #ifndef CLI_STREAM_H
 #define CLI_STREAM_H
 
@@ -42,6 +42,9 @@ TARN_MUST int stream_send(struct stream *stream, struct tarn_bytes data, struct 
 /* One line without its "\r\n" or "\n", NUL-terminated in out. Errors: IO, CORRUPT (too long). */
 TARN_MUST int stream_line(struct stream *stream, char out[STREAM_LINE_MAX],
                           struct tarn_error *error);
+
+/* Exactly `size` bytes. Errors: IO. */
+TARN_MUST int stream_read(struct stream *stream, void *to, size_t size, struct tarn_error *error);
 
 /* Hand `size` bytes on to `to` (NULL: throw them away). A failing `to` shows in ferror(to). */
 TARN_MUST int stream_copy(struct stream *stream, uint64_t size, FILE *to, struct tarn_error *error);

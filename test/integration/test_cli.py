@@ -19,7 +19,8 @@ import pytest
 
 from conftest import TIMEOUT, environment, eventually, run
 
-COMMANDS = ["gen", "index", "serve", "get", "bench", "inspect", "verify", "help"]
+COMMANDS = ["gen", "index", "serve", "get", "bench", "inspect", "verify", "dump", "load", "check",
+            "repair", "backup", "help"]
 FILE_COMMANDS = ["index", "serve", "inspect", "verify"]
 
 
