@@ -222,8 +222,8 @@ static int drain(struct merge *m, struct source *s, bool *ret_evidence, struct t
 static int finish(struct merge *m, struct tarn_error *error)
 {
     bool evidence = m->reading.start->synced_upto >= m->due;
+    bool sealed = true, begun = false;
     note_ends(m);
-    m->result.sealed = true;
     for (unsigned i = 0; i < m->files; i++) {
         struct source *s = &m->sources[i];
         uint64_t kept = m->step_first ? m->step_ends[i].bytes : s->before.bytes;
@@ -231,8 +231,10 @@ static int finish(struct merge *m, struct tarn_error *error)
         if (status != TARN_OK)
             return status;
         m->result.truncated_bytes += s->passed_bytes + s->extent - kept;
-        m->result.sealed &= s->sealed || !s->begun;
+        sealed &= s->sealed || !s->begun;
+        begun |= s->begun;
     }
+    m->result.sealed = sealed && begun && m->result.truncated_bytes == 0;
     m->result.truncated_records += m->step.size / sizeof(struct kept);
     return evidence && !m->reading.start->repair ? lost(m, error) : TARN_OK;
 }

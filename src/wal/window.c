@@ -1,7 +1,7 @@
 /* A file seen through a window that slides along.
  *
  * How: what has been passed makes room for what comes; if nothing has been, the window doubles, and
- * becomes as it was once it can.
+ * becomes as it was once it can. For a small file it is only as large as that.
  *
  * Invariants
  * 1. at <= size <= capacity; base + size <= file_bytes.
@@ -70,8 +70,9 @@ static int make_room(struct window *w, const char *path, struct tarn_error *erro
         if (w->capacity > w->usual_bytes && w->size < w->usual_bytes)
             return resize(w, w->usual_bytes, path, error);
     }
-    if (w->capacity == 0)
-        return resize(w, w->usual_bytes, path, error);
+    if (w->capacity < w->usual_bytes && w->capacity < w->file_bytes)
+        return resize(w, w->file_bytes < w->usual_bytes ? (size_t)w->file_bytes : w->usual_bytes,
+                      path, error);
     return w->size == w->capacity ? resize(w, 2 * w->capacity, path, error) : TARN_OK;
 }
 

@@ -102,8 +102,14 @@ static int memory_make_directory(const struct os *os, const char *path, unsigned
 
 static int memory_list(const struct os *os, const char *path, os_visit_name visit, void *context)
 {
-    (void)os, (void)path, (void)visit, (void)context;
-    return -EROFS;
+    struct memory_os *m = self(os);
+    size_t size = strlen(path);
+    for (int i = 0; i < MEMORY_OS_FILES; i++) {
+        const char *file = m->files[i].path;
+        if (file && strncmp(file, path, size) == 0 && file[size] == '/')
+            visit(context, file + size + 1);
+    }
+    return 0;
 }
 
 static int memory_map(const struct os *os, size_t size, void **ret_address)
@@ -173,6 +179,11 @@ void memory_os_init(struct memory_os *m)
     m->os.monotonic_ns = memory_monotonic_ns;
     m->os.entropy = memory_entropy;
     m->os.context = m;
+}
+
+void memory_os_clear(struct memory_os *m)
+{
+    memset(m->files, 0, sizeof m->files);
 }
 
 void memory_os_put(struct memory_os *m, const char *path, struct tarn_bytes content,

@@ -6,7 +6,7 @@
 
 #include "os/os.h"
 
-#define MEMORY_OS_FILES 4
+#define MEMORY_OS_FILES 16
 
 struct memory_os {
     struct os os; /* hand &m.os to the code under test */
@@ -23,5 +23,6 @@ void memory_os_init(struct memory_os *m);
 /* Add or replace a file; both are borrowed. */
 void memory_os_put(struct memory_os *m, const char *path, struct tarn_bytes content,
                    int64_t mtime_ns);
+void memory_os_clear(struct memory_os *m); /* no files */
 
 #endif
