@@ -170,25 +170,34 @@ static enum json_form json_form(struct tarn_bytes bytes)
     return special == 0 && high < 0x80 ? JSON_PLAIN : find_json_form(bytes, special != 0);
 }
 
+/* Append where room was reserved before. */
+static void put(struct buffer *out, const void *data, size_t size)
+{
+    if (size > 0)
+        memcpy(out->data + out->size, data, size);
+    out->size += size;
+}
+
 void escape_json_member(struct buffer *out, struct tarn_bytes name, struct tarn_bytes bytes)
 {
     enum json_form form = json_form(bytes);
 
     if (!buffer_reserve(out, name.size + (bytes.size + 2) / 3 * 4 + 16))
         return;
-    buffer_append_byte(out, '"');
-    buffer_append(out, name.data, name.size);
-    buffer_append_text(out, form == JSON_BASE64 ? "_base64\":" : "\":");
-    if (form == JSON_ESCAPED) {
+    put(out, "\"", 1);
+    put(out, name.data, name.size);
+    if (form == JSON_PLAIN) {
+        put(out, "\":\"", 3);
+        put(out, bytes.data, bytes.size);
+        put(out, "\"", 1);
+    } else if (form == JSON_ESCAPED) {
+        put(out, "\":", 2);
         escape_json(out, bytes);
-        return;
-    }
-    buffer_append_byte(out, '"');
-    if (form == JSON_BASE64)
+    } else {
+        put(out, "_base64\":\"", 10);
         base64_append(out, bytes);
-    else if (bytes.size > 0)
-        buffer_append(out, bytes.data, bytes.size);
-    buffer_append_byte(out, '"');
+        put(out, "\"", 1);
+    }
 }
 
 void escape_prometheus(struct buffer *out, struct tarn_bytes bytes)

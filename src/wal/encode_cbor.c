@@ -6,7 +6,7 @@
  *     "offset"     unsigned; of a patch
  *     "expire_ms"  integer; of put, expire, patch; only if there is an expiry
  *
- * How: libcbor's encoders and its decoder of single items, neither of which allocates.
+ * How: libcbor's encoders, and its decoder by core/cbor_piece.h; neither allocates.
  *
  * Invariants
  * 1. Every field is there once, and only where its kind has it; the order is free.
@@ -17,6 +17,7 @@
 #include <cbor.h>
 
 #include "core/assert.h"
+#include "core/cbor_piece.h"
 
 /* Map, names and the heads of what they name: under 80 bytes. */
 #define CBOR_FIXED_BYTES_MAX 96
@@ -96,114 +97,22 @@ size_t encode_cbor(const struct change *change, unsigned char *out, size_t room)
 
 /* --- reading --- */
 
-enum item_type { ITEM_OTHER, ITEM_UNSIGNED, ITEM_NEGATIVE, ITEM_BYTES, ITEM_TEXT, ITEM_MAP };
-
-struct item {
-    enum item_type type;
-    uint64_t number; /* a negative one is -1 - number */
-    struct tarn_bytes bytes;
-};
-
-static void on_number(void *context, enum item_type type, uint64_t number)
+/* The next piece, which must be of that type. */
+static bool take(struct tarn_bytes *in, enum cbor_piece_type type, struct cbor_piece *ret_piece)
 {
-    *(struct item *)context = (struct item){.type = type, .number = number};
-}
-static void on_uint8(void *context, uint8_t v)
-{
-    on_number(context, ITEM_UNSIGNED, v);
-}
-static void on_uint16(void *context, uint16_t v)
-{
-    on_number(context, ITEM_UNSIGNED, v);
-}
-static void on_uint32(void *context, uint32_t v)
-{
-    on_number(context, ITEM_UNSIGNED, v);
-}
-static void on_uint64(void *context, uint64_t v)
-{
-    on_number(context, ITEM_UNSIGNED, v);
-}
-static void on_negint8(void *context, uint8_t v)
-{
-    on_number(context, ITEM_NEGATIVE, v);
-}
-static void on_negint16(void *context, uint16_t v)
-{
-    on_number(context, ITEM_NEGATIVE, v);
-}
-static void on_negint32(void *context, uint32_t v)
-{
-    on_number(context, ITEM_NEGATIVE, v);
-}
-static void on_negint64(void *context, uint64_t v)
-{
-    on_number(context, ITEM_NEGATIVE, v);
-}
-static void on_map(void *context, size_t fields)
-{
-    on_number(context, ITEM_MAP, fields);
-}
-static void on_bytes(void *context, cbor_data data, size_t size)
-{
-    *(struct item *)context = (struct item){.type = ITEM_BYTES, .bytes = {data, size}};
-}
-static void on_text(void *context, cbor_data data, size_t size)
-{
-    *(struct item *)context = (struct item){.type = ITEM_TEXT, .bytes = {data, size}};
-}
-
-/* All else has no callback of ours, and leaves the item what it was: OTHER. */
-static const struct cbor_callbacks callbacks = {
-    .uint8 = on_uint8,
-    .uint16 = on_uint16,
-    .uint32 = on_uint32,
-    .uint64 = on_uint64,
-    .negint8 = on_negint8,
-    .negint16 = on_negint16,
-    .negint32 = on_negint32,
-    .negint64 = on_negint64,
-    .byte_string = on_bytes,
-    .string = on_text,
-    .map_start = on_map,
-    .byte_string_start = cbor_null_byte_string_start_callback,
-    .string_start = cbor_null_string_start_callback,
-    .indef_array_start = cbor_null_indef_array_start_callback,
-    .array_start = cbor_null_array_start_callback,
-    .indef_map_start = cbor_null_indef_map_start_callback,
-    .tag = cbor_null_tag_callback,
-    .float2 = cbor_null_float2_callback,
-    .float4 = cbor_null_float4_callback,
-    .float8 = cbor_null_float8_callback,
-    .undefined = cbor_null_undefined_callback,
-    .null = cbor_null_null_callback,
-    .boolean = cbor_null_boolean_callback,
-    .indef_break = cbor_null_indef_break_callback,
-};
-
-/* The next item, which must be of that type. */
-static bool take(struct tarn_bytes *in, enum item_type type, struct item *ret_item)
-{
-    *ret_item = (struct item){ITEM_OTHER};
-    if (in->size == 0)
-        return false;
-    struct cbor_decoder_result r = cbor_stream_decode(in->data, in->size, &callbacks, ret_item);
-    if (r.status != CBOR_DECODER_FINISHED || ret_item->type != type)
-        return false;
-    in->data = (const unsigned char *)in->data + r.read;
-    in->size -= r.read;
-    return true;
+    *ret_piece = (struct cbor_piece){CBOR_PIECE_OTHER};
+    return cbor_piece_take(in, ret_piece) == CBOR_TAKEN && ret_piece->type == type;
 }
 
 static bool take_expiry(struct tarn_bytes *in, int64_t *ret_expiry)
 {
     struct tarn_bytes before = *in;
-    struct item item;
+    struct cbor_piece item;
     bool negative = false;
-    if (!take(in, ITEM_UNSIGNED, &item)) {
+    if (!take(in, CBOR_PIECE_UNSIGNED, &item)) {
         *in = before;
         negative = true;
-        if (!take(in, ITEM_NEGATIVE, &item))
+        if (!take(in, CBOR_PIECE_NEGATIVE, &item))
             return false;
     }
     if (item.number > INT64_MAX || (item.number == 0 && !negative))
@@ -217,23 +126,25 @@ enum { FIELD_OP = 1, FIELD_KEY = 2, FIELD_VALUE = 4, FIELD_OFFSET = 8, FIELD_EXP
 /* One name and what it names; returns which field, 0 if it is none. */
 static unsigned take_field(struct tarn_bytes *in, struct change *c)
 {
-    struct item name, item;
-    if (!take(in, ITEM_TEXT, &name))
+    struct cbor_piece name, item;
+    if (!take(in, CBOR_PIECE_TEXT, &name))
         return 0;
     if (bytes_equal(name.bytes, bytes_of("op")))
-        return take(in, ITEM_TEXT, &item) && encode_parse_word(item.bytes, &c->kind) ? FIELD_OP : 0;
+        return take(in, CBOR_PIECE_TEXT, &item) && encode_parse_word(item.bytes, &c->kind)
+                   ? FIELD_OP
+                   : 0;
     if (bytes_equal(name.bytes, bytes_of("key"))) {
-        bool ok = take(in, ITEM_BYTES, &item);
+        bool ok = take(in, CBOR_PIECE_BYTES, &item);
         c->key = item.bytes;
         return ok ? FIELD_KEY : 0;
     }
     if (bytes_equal(name.bytes, bytes_of("value"))) {
-        bool ok = take(in, ITEM_BYTES, &item);
+        bool ok = take(in, CBOR_PIECE_BYTES, &item);
         c->value = item.bytes;
         return ok ? FIELD_VALUE : 0;
     }
     if (bytes_equal(name.bytes, bytes_of("offset"))) {
-        bool ok = take(in, ITEM_UNSIGNED, &item);
+        bool ok = take(in, CBOR_PIECE_UNSIGNED, &item);
         c->offset = item.number;
         return ok ? FIELD_OFFSET : 0;
     }
@@ -251,10 +162,10 @@ static unsigned needed(enum change_kind kind)
 
 bool decode_cbor(struct tarn_bytes payload, struct change *ret_change)
 {
-    struct item map;
+    struct cbor_piece map;
     struct change c = {.kind = CHANGE_FLUSH};
     unsigned seen = 0;
-    if (!take(&payload, ITEM_MAP, &map) || map.number > 5)
+    if (!take(&payload, CBOR_PIECE_MAP, &map) || map.number > 5)
         return false;
     for (uint64_t i = 0; i < map.number; i++) {
         unsigned field = take_field(&payload, &c);

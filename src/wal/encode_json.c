@@ -18,78 +18,17 @@
 
 /* --- writing --- */
 
-enum form { FORM_PLAIN, FORM_ESCAPED, FORM_BASE64 };
-
-static bool needs_escape(unsigned char c)
-{
-    return c < 0x20 || c == '"' || c == '\\';
-}
-
-static size_t base64_size(size_t size)
-{
-    return (size + 2) / 3 * 4;
-}
-
-/* For a string with bytes that are not plain ASCII. */
-static enum form find_form(struct tarn_bytes bytes, bool escapes)
-{
-    const unsigned char *p = bytes.data;
-    size_t size = bytes.size;
-    if (!utf8_valid(bytes) || memchr(p, 0, bytes.size))
-        return FORM_BASE64;
-    for (size_t i = 0; escapes && i < bytes.size; i++)
-        if (needs_escape(p[i]))
-            size += p[i] >= 0x20 || (p[i] >= '\b' && p[i] <= '\r' && p[i] != '\v') ? 1 : 5;
-    if (size > base64_size(bytes.size))
-        return FORM_BASE64;
-    return escapes ? FORM_ESCAPED : FORM_PLAIN;
-}
-
-/* How the string is written. The loop is one the compiler makes vectors of. */
-static enum form form_of(struct tarn_bytes bytes)
-{
-    const unsigned char *p = bytes.data;
-    unsigned char high = 0, special = 0;
-    for (size_t i = 0; i < bytes.size; i++) {
-        high |= p[i];
-        special |= (unsigned char)((p[i] < 0x20) | (p[i] == '"') | (p[i] == '\\'));
-    }
-    if (special == 0 && high < 0x80)
-        return FORM_PLAIN;
-    return find_form(bytes, special != 0);
-}
-
 static void put(struct buffer *out, const char *text, size_t size)
 {
     memcpy(out->data + out->size, text, size);
     out->size += size;
 }
 
-/* Room for a string's name, quotes and text, and for what else may stand in a line. */
-#define STRING_ROOM(size) ((size) / 3 * 4 + 128)
-
 /* ,"name":"..." or ,"name_base64":"..." */
-static void put_string(struct buffer *out, const char *name, size_t name_size,
-                       struct tarn_bytes bytes)
+static void put_string(struct buffer *out, const char *name, struct tarn_bytes bytes)
 {
-    enum form form = form_of(bytes);
-    if (!buffer_reserve(out, STRING_ROOM(bytes.size)))
-        return;
-    put(out, ",\"", 2);
-    put(out, name, name_size);
-    if (form == FORM_PLAIN) {
-        put(out, "\":\"", 3);
-        if (bytes.size > 0)
-            put(out, bytes.data, bytes.size);
-        put(out, "\"", 1);
-    } else if (form == FORM_ESCAPED) {
-        put(out, "\":", 2);
-        escape_json(out, bytes);
-    } else {
-        put(out, "_base64\":\"", 10);
-        base64_append(out, bytes);
-        put(out, "\"", 1);
-    }
+    buffer_append_byte(out, ',');
+    escape_json_member(out, bytes_of(name), bytes);
 }
 
 static void put_number(struct buffer *out, const char *name, int64_t value)
@@ -107,13 +46,13 @@ void encode_json(const struct change *change, struct buffer *out)
     put(out, word.data, word.size);
     put(out, "\"", 1);
     if (encode_has_key(change->kind))
-        put_string(out, "key", 3, change->key);
+        put_string(out, "key", change->key);
     if (change->kind == CHANGE_PATCH) {
         buffer_append_text(out, ",\"offset\":");
         buffer_append_uint(out, change->offset);
     }
     if (encode_has_value(change->kind))
-        put_string(out, "value", 5, change->value);
+        put_string(out, "value", change->value);
     if (encode_has_expiry(change->kind) && change->expire_ms != 0)
         put_number(out, ",\"expire_ms\":", change->expire_ms);
     buffer_append(out, "}\n", 2);
