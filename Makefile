@@ -10,6 +10,7 @@
 #
 #   make unit                build and run the unit tests; fault: those with failing system calls
 #   make fuzz                run each fuzzer for FUZZ_SECONDS (600); fuzz-brief: for 5 s. clang
+#   make soak                a day of a busy cache in some minutes: is memory flat? SOAK="--minutes 3"
 #   make bench               build the benchmarks (bench/README.md)
 #   make lint                formatting, layering and other rules that a program can check
 #   make install             PREFIX=/usr/local DESTDIR=; uninstall takes it away
@@ -239,6 +240,11 @@ fuzz: fuzz-build
 fuzz-brief:
 	@$(MAKE) --no-print-directory fuzz B=$(B) FUZZ_SECONDS=5
 
+# --- soak ---
+
+soak: $(B)/tarn
+	@script/soak --program $(B)/tarn $(SOAK)
+
 # --- benchmarks ---
 
 include bench/bench.mk
@@ -300,6 +306,6 @@ uninstall:
 clean:
 	rm -rf build build-address build-thread build-undefined build-debug compile_commands.json
 
-.PHONY: all unit unit-build fault fault-build fuzz fuzz-build fuzz-brief bench lint install \
+.PHONY: all unit unit-build fault fault-build fuzz fuzz-build fuzz-brief soak bench lint install \
         uninstall clean
 -include $(shell find $(B) -type f -name '*.d' 2>/dev/null)
