@@ -171,6 +171,7 @@ static void note(struct durable *d, int status, const struct checkpoint_totals *
         d->stats.checkpoints++;
         d->stats.checkpoint_failure[0] = 0;
         d->stats.checkpoint_time_ms = d->manifest.time_ms;
+        d->stats.checkpoint_sequence = d->manifest.sequence;
         d->stats.checkpoint_us = (d->checkpoint_ns - start_ns) / 1000;
         d->stats.checkpoint_bytes = totals->bytes;
         d->stats.checkpoint_records = totals->records;

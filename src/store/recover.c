@@ -91,6 +91,7 @@ static int read_checkpoint(struct recovery *r, const struct tarn_options *option
         status = error_set(r->error, TARN_CORRUPT, "%s is missing", path);
     d->stats.recovered_records = totals.records;
     d->stats.checkpoint_time_ms = about.time_ms;
+    d->stats.checkpoint_sequence = about.sequence;
     free(path);
     return status;
 }
