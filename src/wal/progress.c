@@ -123,6 +123,14 @@ void progress_state(struct wal *wal)
     pthread_mutex_unlock(&wal->progress_lock);
 }
 
+void progress_dial(struct wal *wal)
+{
+    pthread_mutex_lock(&wal->progress_lock);
+    atomic_store_explicit(&wal->horizon, find_horizon(wal), memory_order_release);
+    tell_locked(wal);
+    pthread_mutex_unlock(&wal->progress_lock);
+}
+
 void progress_set_state_locked(struct wal *wal, int state)
 {
     lock_take(&wal->lock); /* an append sees it before it takes a sequence, or is before it */

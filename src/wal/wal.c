@@ -219,7 +219,7 @@ void wal_configure(struct wal *wal, const struct wal_settings *settings)
     lock_give(&wal->lock);
     for (unsigned i = 0; i < wal->files; i++)
         flusher_wake(&wal->file[i]);
-    progress_state(wal);
+    progress_dial(wal);
 }
 
 /* --- figures --- */

@@ -4,8 +4,8 @@
  * that order the changes (the table's shards), and does no input or output. One flusher a file
  * writes and syncs. How far that has come is three sequences: `written` (in the page cache: kept
  * when the process is killed), `durable` (synced), and `horizon`, up to which the dial allows
- * changes to be acknowledged. All three only grow, and hold for every file: each change up to them
- * is.
+ * changes to be acknowledged. All three only grow, but for the horizon when the dial is turned, and
+ * hold for every file: each change up to them is.
  *
  * Dial       horizon                                   synced
  * async      written + queue_depth                     when a segment is full, and at the end

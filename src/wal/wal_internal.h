@@ -185,7 +185,8 @@ void flusher_wake_all(struct wal *wal, uint64_t files); /* bit i: file i */
 
 void progress_written(struct wal *wal); /* tell what has been written since */
 void progress_durable(struct wal *wal); /* ... and synced: a flusher's */
-void progress_state(struct wal *wal);   /* tell that state, settings or pending bytes changed */
+void progress_state(struct wal *wal);   /* tell that state or pending bytes changed */
+void progress_dial(struct wal *wal);    /* ... the dial: the horizon may go back */
 /* The log has failed for good, unless it had before. */
 void progress_fail(struct wal *wal, int negative_errno, const char *what, const char *name);
 void progress_set_state_locked(struct wal *wal, int state); /* under progress_lock */

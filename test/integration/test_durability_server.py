@@ -599,6 +599,20 @@ def test_dial_at_run_time(kept):
     assert again.command("DBSIZE") == next(names), again.log.text()
 
 
+def test_dial_turned_to_commit(kept, disk):
+    """What async would still acknowledge, commit does not."""
+    server = kept("--durability", "async", env=disk.env)
+    with server.connect() as c:
+        assert c.command("SET", "k", "1") == b"OK"
+        assert c.command("CONFIG", "SET", "durability", "commit") == b"OK"
+        assert c.command("SET", "k", "2") == b"OK"
+        disk.set("hold")
+        c.send(resp.encode("SET", "k", "3"))
+        held(server, 1)
+        disk.unset("hold")
+        assert c.read_reply() == b"OK"
+
+
 def test_dial_in_memory(server):
     s = server(None)
     config = lambda name: s.command("CONFIG", "GET", name)[1]  # noqa: E731
