@@ -377,6 +377,7 @@ def test_log_fails(kept, disk):
         assert a.command("SET", "old", "1") == b"OK"
         disk.set("hold")
         a.send(resp.encode("SET", "new", "1") + resp.encode("PING"))
+        held(server, 1)
         b.send(resp.encode("GET", "new"))
         held(server, 2)
         disk.set("fail")
@@ -539,14 +540,14 @@ def test_shutdown(kept, words, checkpoint):
     with server.connect() as c:
         with pytest.raises(resp.Closed):
             c.command("SHUTDOWN", *words)
-    server.stop()
+    assert server.wait_exit() == 0
     again = kept("--checkpoint-at-exit")
     assert again.command("GET", "k") == b"1"
     assert again.recovered()["checkpoint_records"] == str(int(checkpoint))
     with again.connect() as c:
         with pytest.raises(resp.Closed):
             c.command("SHUTDOWN", *words)
-    again.stop()
+    assert again.wait_exit() == 0
     last = kept()
     checkpoint |= "NOSAVE" not in words  # --checkpoint-at-exit said so
     assert last.recovered()["checkpoint_records"] == str(int(checkpoint))
