@@ -141,7 +141,7 @@ static bool has_unsynced(struct wal_file *f)
 static bool write_all(struct wal_file *f)
 {
     pthread_mutex_lock(&f->io);
-    bool ok = !wal_failed(f->wal) && file_write_locked(f, true);
+    bool ok = file_is_writable(f) && file_write_locked(f, true);
     if (ok && atomic_load(&f->wal->dial) == WAL_COMMIT)
         ok = file_fill_locked(f);
     pthread_mutex_unlock(&f->io);
@@ -173,7 +173,7 @@ static void finish(struct wal_file *f)
     pthread_mutex_lock(&f->io);
     if (atomic_load(&f->full) && !wal_failed(f->wal))
         file_retry_locked(f);
-    else if (!wal_failed(f->wal))
+    else if (file_is_writable(f))
         (void)file_write_locked(f, true); /* a failure shows in the state */
     pthread_mutex_unlock(&f->io);
     if (has_unsynced(f) && !wal_failed(f->wal))

@@ -22,13 +22,25 @@ bool wal_is_room(int negative_errno)
 
 /* --- becoming full, and no longer --- */
 
+/* Again soon, then less and less often. */
+static void plan_retry(struct wal_file *f, bool first)
+{
+    f->retry_delay_ns = first ? WAL_RETRY_NS_MIN : 2 * f->retry_delay_ns;
+    if (f->retry_delay_ns > WAL_RETRY_NS_MAX)
+        f->retry_delay_ns = WAL_RETRY_NS_MAX;
+    atomic_store(&f->retry_ns, wal_now(f->wal) + f->retry_delay_ns);
+}
+
 static void refuse(struct wal_file *f, int negative_errno, const char *what)
 {
     struct wal *wal = f->wal;
     char name[SEGMENT_NAME_BYTES];
     segment_name(f->index, atomic_load(&f->number), name);
     pthread_mutex_lock(&wal->progress_lock);
-    wal->full_count += !atomic_exchange(&f->full, true);
+    if (!atomic_exchange(&f->full, true)) {
+        wal->full_count++;
+        plan_retry(f, true);
+    }
     if (wal_state(wal) == TARN_OK) {
         snprintf(wal->failure, sizeof wal->failure,
                  "%s %s/%s: %s; writes are refused until that can be done", what, wal->directory,
@@ -56,7 +68,6 @@ static void admit(struct wal_file *f)
 void file_full_locked(struct wal_file *f, int negative_errno, const char *what)
 {
     const struct os *os = f->wal->os;
-    f->retry_ns = wal_now(f->wal) + WAL_RETRY_NS;
     f->filled = 0;
     int status = f->fd >= 0 ? os->truncate(os, f->fd, f->offset) : 0;
     if (status != 0)
@@ -208,7 +219,7 @@ static bool remake(struct wal_file *f)
 
 void file_retry_locked(struct wal_file *f)
 {
-    f->retry_ns = wal_now(f->wal) + WAL_RETRY_NS;
+    plan_retry(f, false);
     bool usable = f->fd < 0 || f->head->begins || f->offset == SEGMENT_HEADER_BYTES;
     if ((usable || remake(f)) && file_write_locked(f, true))
         admit(f);

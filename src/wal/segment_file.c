@@ -1,8 +1,8 @@
 /* Segments as files: making them, filling room ahead, ending them.
  *
- * How: a new segment gets its header (and, if the dial is `commit`, filling), is synced, then its
- * directory is. Only the flusher of a file does that, after the segment before has been ended:
- * cut back to its records and synced.
+ * How: a new segment gets its header, is synced, then its directory is; nothing is filled ahead
+ * before, so that a segment whose making was interrupted is empty. Only the flusher of a file does
+ * that, after the segment before has been ended: cut back to its records and synced.
  *
  * Invariants
  * 1. When a record is written to a segment, its header and its name are durable.
@@ -68,14 +68,10 @@ int segment_fill(struct wal_file *f)
 static int write_header(struct wal_file *f, const struct segment_header *header,
                         const unsigned char bytes[SEGMENT_HEADER_BYTES])
 {
-    struct wal *wal = f->wal;
-    int status = os_write_full(wal->os, f->fd, bytes, SEGMENT_HEADER_BYTES, 0);
     f->offset = SEGMENT_HEADER_BYTES;
     f->filled = 0;
     f->written_encoding = header->encoding;
-    if (status == 0 && atomic_load_explicit(&wal->dial, memory_order_relaxed) == WAL_COMMIT)
-        status = segment_fill(f);
-    return status;
+    return os_write_full(f->wal->os, f->fd, bytes, SEGMENT_HEADER_BYTES, 0);
 }
 
 int segment_create(struct wal_file *f, const struct segment_header *header,

@@ -77,12 +77,12 @@ static bool has_unwritten(struct wal_file *f, uint64_t sequence)
 
 static void write_upto(struct wal *wal, uint64_t sequence)
 {
-    for (unsigned i = 0; i < wal->files && wal_state(wal) == TARN_OK; i++) {
+    for (unsigned i = 0; i < wal->files; i++) {
         struct wal_file *f = &wal->file[i];
         if (!has_unwritten(f, sequence))
             continue;
         pthread_mutex_lock(&f->io);
-        if (has_unwritten(f, sequence) && wal_state(wal) == TARN_OK)
+        if (has_unwritten(f, sequence) && file_is_writable(f))
             (void)file_write_locked(f, false); /* a failure shows in the state */
         pthread_mutex_unlock(&f->io);
     }

@@ -17,16 +17,17 @@
 #include "core/plant.h"
 #include "wal/wal.h"
 
-#define WAL_CHUNK_BYTES (128u << 10) /* pending records lie in these, */
-#define WAL_APART_BYTES (32u << 10)  /* those larger than this by themselves */
-#define WAL_POOL_CHUNKS 16u          /* empty ones that are kept */
-#define WAL_BATCH_BYTES (64u << 10)  /* are written without waiting for more */
-#define WAL_BATCH_NS    1000000u     /* async: are written then, however few */
-#define WAL_LINGER_NS   10000000u    /* async: without work for so long, a flusher sleeps deeply */
-#define WAL_RETRY_NS    100000000u   /* between attempts to go on after the disk was full */
-#define WAL_FILL_BYTES  (256u << 10) /* commit: room filled ahead of the records, */
-#define WAL_FILL_LOW    (16u << 10)  /* once less than this is left */
-#define WAL_NEVER       UINT64_MAX
+#define WAL_CHUNK_BYTES  (128u << 10) /* pending records lie in these, */
+#define WAL_APART_BYTES  (32u << 10)  /* those larger than this by themselves */
+#define WAL_POOL_CHUNKS  16u          /* empty ones that are kept */
+#define WAL_BATCH_BYTES  (64u << 10)  /* are written without waiting for more */
+#define WAL_BATCH_NS     1000000u     /* async: are written then, however few */
+#define WAL_LINGER_NS    10000000u    /* async: without work for so long, a flusher sleeps deeply */
+#define WAL_RETRY_NS_MIN 10000000u  /* between attempts to go on after the disk was full: first, */
+#define WAL_RETRY_NS_MAX 500000000u /* and at last */
+#define WAL_FILL_BYTES   (256u << 10) /* commit: room filled ahead of the records, */
+#define WAL_FILL_LOW     (16u << 10)  /* once less than this is left */
+#define WAL_NEVER        UINT64_MAX
 
 /* Records of one file that are not written yet, in their order. */
 struct chunk {
@@ -70,6 +71,7 @@ struct wal_file {
     uint64_t offset, filled; /* bytes of records; and of the file if it was filled ahead, else 0 */
     enum wal_encoding written_encoding; /* of the segment written to */
     _Atomic uint64_t retry_ns;          /* no room: when to try again */
+    uint64_t retry_delay_ns;            /* the last one */
     uint64_t leftover;       /* number of a segment that could be neither made nor removed */
     _Atomic uint64_t number; /* of the segment written to */
     _Atomic uint64_t made;   /* the same once its name is durable, too */
@@ -205,6 +207,12 @@ static inline uint64_t wal_now(const struct wal *wal)
 static inline bool wal_failed(const struct wal *wal)
 {
     return atomic_load_explicit(&wal->state, memory_order_acquire) == TARN_IO;
+}
+
+/* Under f->io: may it be written to? A full one only by file_retry_locked(). */
+static inline bool file_is_writable(const struct wal_file *f)
+{
+    return !wal_failed(f->wal) && !atomic_load_explicit(&f->full, memory_order_acquire);
 }
 
 #endif

@@ -118,7 +118,8 @@ static inline bool log_back_segment(struct log_back *back, struct tarn_bytes byt
     return found == RECORD_SEAL || found == RECORD_END;
 }
 
-static inline void log_back_file(struct log_back *back, const char *directory, unsigned file)
+static inline void log_back_file(struct log_back *back, const struct os *os, const char *directory,
+                                 unsigned file)
 {
     struct log_place place = {0};
     bool ok = true;
@@ -127,8 +128,10 @@ static inline void log_back_file(struct log_back *back, const char *directory, u
         struct buffer content = {0};
         segment_name(file, number, name);
         snprintf(path, sizeof path, "%s/%s", directory, name);
-        if (!file_read(path, &content))
+        int status = os_read_file(os, path, 1u << 30, &content, NULL);
+        if (status == TARN_MISSING)
             return;
+        assert_int_equal(status, TARN_OK);
         back->broken |= !ok;
         back->segments++;
         ok = log_back_segment(back, buffer_view(&content), file, number, &place);
@@ -137,14 +140,15 @@ static inline void log_back_file(struct log_back *back, const char *directory, u
     }
 }
 
-static inline void log_back_read(struct log_back *back, const char *directory, unsigned files)
+static inline void log_back_read(struct log_back *back, const struct os *os, const char *directory,
+                                 unsigned files)
 {
     *back = (struct log_back){0};
     back->tags = calloc(LOG_SEQUENCES_MAX, sizeof *back->tags);
     back->more = calloc(LOG_SEQUENCES_MAX, 1);
     assert_true(back->tags && back->more);
     for (unsigned i = 0; i < files; i++)
-        log_back_file(back, directory, i);
+        log_back_file(back, os, directory, i);
     for (uint64_t s = 1; s < LOG_SEQUENCES_MAX && back->tags[s]; s++)
         if (!back->more[s])
             back->run = s;

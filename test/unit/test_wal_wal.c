@@ -44,7 +44,7 @@ static void append_many(struct wal *wal)
 static void check_back(const char *directory, unsigned files, uint64_t segments_min)
 {
     struct log_back back;
-    log_back_read(&back, directory, files);
+    log_back_read(&back, os_real(), directory, files);
     assert_true(back.run == ROUND_TRIPS && back.records == ROUND_TRIPS);
     assert_true(!back.broken && back.bad == 0);
     assert_int_equal(back.seals, files);
@@ -91,7 +91,7 @@ static void test_rotate(void **state)
     assert_true(sequence == 10 && first[0] == 3 && first[1] == 3);
     must_close(wal);
     struct log_back back;
-    log_back_read(&back, scratch_at(&scratch, "log"), 2);
+    log_back_read(&back, os_real(), scratch_at(&scratch, "log"), 2);
     assert_true(back.run == 10 && back.segments == 6 && back.seals == 2 && !back.broken);
     log_back_done(&back);
 }
