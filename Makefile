@@ -5,6 +5,7 @@
 #   make SAN=address         address and undefined-behaviour sanitizers, in build-address/;
 #                            also SAN=thread, SAN=undefined
 #   make WERROR=1            warnings are errors (as script/test does)
+#   make PLANT=NAME          with this bug of src/core/plant.h, in build-NAME/: tests are to fail
 #   make B=DIR               build in DIR instead
 #   make V=1                 show every command
 #
@@ -55,7 +56,11 @@ LIBRARY_LAYERS := core os table pack wal store
 
 # --- modes ---
 
-ifneq ($(SAN),)
+ifneq ($(PLANT),)
+  B := build-$(PLANT)
+  MODE := -O1 -g
+  CPPFLAGS += -DTARN_PLANT=$(PLANT)
+else ifneq ($(SAN),)
   B := build-$(SAN)
   ifeq ($(SAN),address)
     MODE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -151,7 +156,7 @@ test_folder = $(word 2,$(subst _, ,$(notdir $(1))))
 # test/lib/fault_malloc.c can fail these; so testlib.a comes once more behind what calls them.
 TEST_WRAP := $(foreach f,malloc calloc realloc aligned_alloc strdup strndup,-Wl,--wrap=$(f))
 # Programs whose threads take turns (test/lib/turns.h) have every way of waiting wrapped.
-TURNS_TESTS := unit/test_core_turns fault/test_store_crash
+TURNS_TESTS := unit/test_core_turns fault/test_store_crash fault/test_wal_power
 TURNS_WRAP := $(addprefix -Wl$(comma)--wrap=,clock_gettime lock_wait nanosleep sched_yield \
     urcu_qsbr_synchronize_rcu $(addprefix pthread_,create join mutex_lock mutex_trylock \
     mutex_unlock cond_wait cond_timedwait cond_signal cond_broadcast))
@@ -304,7 +309,7 @@ uninstall:
 	    $(DESTDIR)$(MANDIR)/man1/tarn.1
 
 clean:
-	rm -rf build build-address build-thread build-undefined build-debug compile_commands.json
+	rm -rf build build-address build-thread build-undefined build-debug build-PLANT_* compile_commands.json
 
 .PHONY: all unit unit-build fault fault-build fuzz fuzz-build fuzz-brief soak bench lint install \
         uninstall clean

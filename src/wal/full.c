@@ -6,9 +6,8 @@
  * or has no record yet, they are as they should be already.
  *
  * Invariants
- * 1. What is appended while the list is made anew goes into other chunks, and has it made anew
- * later.
- * 2. What is pending is given up only for its like in another segment.
+ * 1. What is pending is given up only for its like in another segment, with all that came to it
+ *    meanwhile: that part is remade under the log's lock, where alone that is possible.
  * Failure modes: cutting back fails: the log has failed. No memory for the records: later. */
 #include <errno.h>
 #include <stdio.h>
@@ -67,9 +66,7 @@ static void admit(struct wal_file *f)
 
 void file_full_locked(struct wal_file *f, int negative_errno, const char *what)
 {
-    const struct os *os = f->wal->os;
-    f->filled = 0;
-    int status = f->fd >= 0 ? os->truncate(os, f->fd, f->offset) : 0;
+    int status = f->fd >= 0 ? segment_truncate(f) : 0;
     if (status != 0)
         progress_fail(f->wal, status, "cannot cut back the log in", f->wal->directory);
     else
@@ -152,28 +149,23 @@ static bool remake_into(struct wal *wal, const struct chunk *c, enum wal_encodin
     return true;
 }
 
-/* All chunks up to `last`, which may have got a next one. */
+/* From one chunk to another, which may be NULL, that is the last one, but may have got a next. */
 static bool remake_list(struct wal *wal, const struct chunk *c, const struct chunk *last,
                         enum wal_encoding encoding, struct remade *r)
 {
     bool ok = true;
-    for (;; c = c->next) {
+    for (const struct chunk *next; c && ok; c = next) {
         ok = c->size == 0 || remake_into(wal, c, encoding, r);
-        if (!ok || c == last)
-            break;
+        next = c == last ? NULL : c->next;
     }
     return ok && r->head != NULL;
 }
 
-/* Replace the list by the remade one, which begins a segment of its own; returns the old. NULL: it
- * has got longer since. */
-static struct chunk *replace_locked(struct wal_file *f, const struct chunk *last,
-                                    const struct remade *r)
+/* Replace the list by the remade one, which begins a segment of its own; returns the old. */
+static struct chunk *replace_locked(struct wal_file *f, const struct remade *r)
 {
     struct wal *wal = f->wal;
     struct chunk *old = f->head;
-    if (f->tail != last)
-        return NULL;
     uint64_t pending = atomic_load_explicit(&wal->pending_bytes, memory_order_relaxed);
     atomic_store_explicit(&wal->pending_bytes, pending - f->pending_bytes + r->bytes,
                           memory_order_relaxed);
@@ -189,20 +181,41 @@ static struct chunk *replace_locked(struct wal_file *f, const struct chunk *last
     return old;
 }
 
+/* The header of a segment for all that is pending; where that ends now. */
+static const struct chunk *begin_remake(struct wal_file *f, struct segment_header *ret_header)
+{
+    struct wal *wal = f->wal;
+    lock_take(&wal->lock);
+    chunk_header_locked(f, atomic_load(&f->number) + 1, f->written_sequence,
+                        f->head->chain.checksum, file_unwritten_locked(f), ret_header);
+    const struct chunk *last = f->tail;
+    f->room = 0; /* what comes from now on goes behind it */
+    lock_give(&wal->lock);
+    return last;
+}
+
+/* Remake what has come meanwhile, which is little, and put all in the list's place. */
+static bool end_remake(struct wal_file *f, const struct chunk *last, enum wal_encoding encoding,
+                       struct remade *r, struct chunk **ret_old)
+{
+    struct wal *wal = f->wal;
+    lock_take(&wal->lock);
+    bool made = last->next == NULL || remake_list(wal, last->next, NULL, encoding, r);
+    if (made)
+        *ret_old = replace_locked(f, r);
+    lock_give(&wal->lock);
+    return made;
+}
+
 static bool remake(struct wal_file *f)
 {
     struct wal *wal = f->wal;
-    struct remade r = {0};
     struct segment_header header;
     unsigned char bytes[SEGMENT_HEADER_BYTES];
-    lock_take(&wal->lock);
-    const struct chunk *last = f->tail;
-    f->room = 0;
-    chunk_header_locked(f, atomic_load(&f->number) + 1, f->written_sequence,
-                        f->head->chain.checksum, file_unwritten_locked(f), &header);
-    lock_give(&wal->lock);
+    const struct chunk *last = begin_remake(f, &header);
+    struct remade r = {.chain.salt = header.salt};
+    struct chunk *old;
     segment_header_write(&header, bytes, &r.chain.checksum);
-    r.chain.salt = header.salt;
     if (!remake_list(wal, f->head, last, header.encoding, &r)) {
         free_list(wal, r.head);
         return false;
@@ -210,11 +223,9 @@ static bool remake(struct wal_file *f)
     r.head->begins = true;
     r.head->header = header;
     memcpy(r.head->header_bytes, bytes, sizeof bytes);
-    lock_take(&wal->lock);
-    struct chunk *old = replace_locked(f, last, &r);
-    lock_give(&wal->lock);
-    free_list(wal, old != NULL ? old : r.head);
-    return old != NULL;
+    bool made = end_remake(f, last, header.encoding, &r, &old);
+    free_list(wal, made ? old : r.head);
+    return made;
 }
 
 void file_retry_locked(struct wal_file *f)

@@ -70,6 +70,7 @@ static int write_header(struct wal_file *f, const struct segment_header *header,
 {
     f->offset = SEGMENT_HEADER_BYTES;
     f->filled = 0;
+    atomic_store(&f->shrunk, false);
     f->written_encoding = header->encoding;
     return os_write_full(f->wal->os, f->fd, bytes, SEGMENT_HEADER_BYTES, 0);
 }
@@ -113,12 +114,18 @@ void segment_remove(struct wal_file *f, uint64_t number)
 
 /* --- ending --- */
 
-void segment_cut(struct wal_file *f)
+int segment_truncate(struct wal_file *f)
 {
     const struct os *os = f->wal->os;
-    if (f->filled > f->offset)
-        (void)os->truncate(os, f->fd, f->offset); /* left as it is, it is filling */
     f->filled = 0;
+    atomic_store(&f->shrunk, true);
+    return os->truncate(os, f->fd, f->offset);
+}
+
+void segment_cut(struct wal_file *f)
+{
+    if (f->filled > f->offset)
+        (void)segment_truncate(f); /* left as it is, it is filling */
 }
 
 void segment_close(struct wal_file *f)

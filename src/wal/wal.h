@@ -14,9 +14,9 @@
  * commit     durable                                   as soon as the sync before is done
  *
  * Failures. A failed sync, or a write that fails for other reasons than room, is never retried: the
- * log has failed for good, waiters get UNSURE, appends are refused. No room: written-to segments
- * are cut back to the last whole record, appends are refused, and the flusher tries again with a
- * new segment, now and then; what was appended stays in memory until then, and whoever waits for it
+ * log has failed for good, waiters get UNSURE, appends are refused. No room: the segment
+ * is cut back to the last whole record, wal_state() says so, and the flusher tries again with a new
+ * segment, now and then; what was appended stays in memory until then, and whoever waits for it
  * gets UNSURE at once unless the horizon had passed it. */
 #ifndef WAL_WAL_H
 #define WAL_WAL_H

@@ -76,6 +76,7 @@ struct wal_file {
     _Atomic uint64_t number; /* of the segment written to */
     _Atomic uint64_t made;   /* the same once its name is durable, too */
     _Atomic bool full;       /* no room */
+    _Atomic bool shrunk;     /* since the last sync began */
 
     /* The flusher. */
     pthread_t thread;
@@ -155,8 +156,9 @@ int segment_create(struct wal_file *f, const struct segment_header *header,
 void segment_remove(struct wal_file *f, uint64_t number); /* close and unlink it */
 /* Fill room ahead if too little is left. Negative errno, but not for lack of room. */
 int segment_fill(struct wal_file *f);
-void segment_cut(struct wal_file *f);   /* off what was filled ahead */
-void segment_close(struct wal_file *f); /* the descriptor */
+int segment_truncate(struct wal_file *f); /* behind the last whole record */
+void segment_cut(struct wal_file *f);     /* off what was filled ahead */
+void segment_close(struct wal_file *f);   /* the descriptor */
 int segment_sync_directory(struct wal *wal);
 
 /* --- write.c: from memory to files --- */

@@ -27,9 +27,12 @@ static int sync_call(struct wal_file *f)
     const struct os *os = f->wal->os;
     if (plant(PLANT_NO_DATA_SYNC))
         return 0;
-    int status = os->data_sync(os, f->fd);
+    /* data_sync may leave a size that shrank for later. */
+    bool shrunk = atomic_exchange(&f->shrunk, false);
+    int (*sync)(const struct os *, int) = shrunk ? os->sync : os->data_sync;
+    int status = sync(os, f->fd);
     if (status != 0 && plant(PLANT_SYNC_RETRIED))
-        status = os->data_sync(os, f->fd);
+        status = sync(os, f->fd);
     return status;
 }
 
@@ -228,7 +231,7 @@ static int write_seal(struct wal_file *f)
     if (status == 0)
         f->offset += f->seal.size;
     else if (wal_is_room(status))
-        status = os->truncate(os, f->fd, f->offset);
+        status = segment_truncate(f);
     return status;
 }
 

@@ -61,9 +61,10 @@ static inline uint64_t log_append(struct wal *wal, uint64_t tag)
 /* --- reading back --- */
 
 struct log_back {
-    uint64_t *tags;           /* of each sequence; 0: it is not there */
-    unsigned char *more;      /* of each sequence */
-    uint64_t records, run;    /* run: up to there all are there, and whole steps */
+    uint64_t *tags;      /* of each sequence; 0: it is not there */
+    unsigned char *more; /* of each sequence */
+    uint64_t records;
+    uint64_t unbroken, run;   /* up to there all are there; ... and whole steps */
     unsigned segments, seals; /* seals: files that end with one */
     unsigned bad;             /* segments that end with what is no record */
     bool broken;              /* a segment does not follow from the one before, or is in between
@@ -149,9 +150,11 @@ static inline void log_back_read(struct log_back *back, const struct os *os, con
     assert_true(back->tags && back->more);
     for (unsigned i = 0; i < files; i++)
         log_back_file(back, os, directory, i);
-    for (uint64_t s = 1; s < LOG_SEQUENCES_MAX && back->tags[s]; s++)
+    for (uint64_t s = 1; s < LOG_SEQUENCES_MAX && back->tags[s]; s++) {
+        back->unbroken = s;
         if (!back->more[s])
             back->run = s;
+    }
 }
 
 #endif

@@ -277,6 +277,7 @@ static void test_room_ahead(void **state)
 {
     (void)state;
     open_log(dial(WAL_COMMIT));
+    assert_reached(append(1), WAL_ACKNOWLEDGED);
     struct os_file_info before, after;
     int fd;
     assert_int_equal(
