@@ -1,5 +1,5 @@
-/* Preloaded into the server under test: a disk that is slow, fails or is full when the test says so,
- * by making a file in the directory $HELD_DISK. It concerns the files of the log (wal-*) only.
+/* Preloaded into the server under test: a disk that is slow, fails or is full when the test says
+ * so, by making a file in the directory $HELD_DISK. It concerns the files of the log (wal-*) only.
  *
  *   hold   fdatasync() waits for as long as there is this file
  *   fail   fdatasync() fails with EIO
