@@ -220,8 +220,8 @@ int tarn_checkpoint_start(struct tarn *store)
     if (d == NULL)
         return TARN_INVALID;
     pthread_mutex_lock(&d->lock);
-    bool busy = d->busy || d->wanted;
-    d->wanted = true;
+    bool busy = d->checkpointing || d->wanted;
+    d->wanted = d->wanted || !busy;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->lock);
     return busy ? TARN_BUSY : TARN_OK;
@@ -259,7 +259,7 @@ static void *work(void *argument)
             wait_a_second_locked(d);
             continue;
         }
-        d->busy = true;
+        d->busy = d->checkpointing = true;
         d->wanted = false;
         pthread_mutex_unlock(&d->lock);
         int status = durable_checkpoint(d, NULL);

@@ -439,7 +439,7 @@ void tarn_log_stats_get(struct tarn *store, struct tarn_log_stats *ret_stats)
     ret_stats->durable_store = true;
     ret_stats->dial = d->dial;
     ret_stats->log_files = d->log_files;
-    ret_stats->checkpoint_running = d->checkpointing;
+    ret_stats->checkpoint_running = d->checkpointing || d->wanted;
     pthread_mutex_unlock(&d->lock);
     ret_stats->state = f.state;
     memcpy(ret_stats->failure, f.failure, sizeof ret_stats->failure);

@@ -365,6 +365,31 @@ static void misuse(void **state)
     tarn_close(store);
 }
 
+/* One that was started is under way at once, for whoever looks; a refused one is none. Bugs
+ * planted: one that runs only once its thread does; a refused one that is made afterwards. */
+static void checkpoints_in_background(void **state)
+{
+    (void)state;
+    struct both b = {0};
+    struct tarn_options options = options_of("d", TARN_DURABILITY_ASYNC);
+    struct tarn_log_stats stats;
+    uint64_t started = 0;
+    begin(&b, &options);
+    tarn_offline(b.session);
+    for (int i = 0; i < 20; i++) {
+        started += tarn_checkpoint_start(b.store) == TARN_OK;
+        tarn_log_stats_get(b.store, &stats);
+        assert_true(stats.checkpoint_running || stats.checkpoints == started);
+        started += tarn_checkpoint_start(b.store) == TARN_OK;
+        do
+            tarn_log_stats_get(b.store, &stats);
+        while (stats.checkpoint_running);
+        assert_int_equal(stats.checkpoints, started);
+    }
+    tarn_online(b.session);
+    end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +397,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(from_checkpoint_and_log, setup, teardown),
         cmocka_unit_test_setup_teardown(without_log, setup, teardown),
         cmocka_unit_test_setup_teardown(dial_turns, setup, teardown),
+        cmocka_unit_test_setup_teardown(checkpoints_in_background, setup, teardown),
         cmocka_unit_test_setup_teardown(backup_opens, setup, teardown),
         cmocka_unit_test_setup_teardown(expiries, setup, teardown),
         cmocka_unit_test_setup_teardown(misuse, setup, teardown),
