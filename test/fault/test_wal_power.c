@@ -52,8 +52,8 @@ static void raise_to(_Atomic uint64_t *sequence, uint64_t value)
 static uint64_t append_step(struct run *run, uint64_t *random)
 {
     static const size_t sizes[] = {8, 60, 700, 5000, 40000};
-    struct change changes[STEP_MAX];
-    uint64_t hashes[STEP_MAX];
+    struct change changes[STEP_MAX] = {0};
+    uint64_t hashes[STEP_MAX] = {0};
     size_t count = 1 + below(random, STEP_MAX);
     for (size_t i = 0; i < count; i++) {
         size_t size = sizes[below(random, 20) == 0 ? 4 : below(random, 4)];
