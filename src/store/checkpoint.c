@@ -6,7 +6,8 @@
  *
  * Without a log (durability `none`, or before it begins) changes are told to it during the walk all
  * the same. Until the manifest is published nothing of that may be replayed, as there are changes
- * between it and the log before: the manifest says where the old log ends (`last`).
+ * between it and the log before: the manifest says where the old log ends (`last`), and what is
+ * synced behind that is not marked as synced (`log_end`).
  *
  * Invariants
  * 1. The old checkpoint and its log count until the new manifest is published, whatever fails.
@@ -101,7 +102,7 @@ static int write_file(struct durable *d, const char *path, uint64_t sequence, st
 }
 
 /* Have changes told to new segments, which do not count yet. */
-static int borrow_log(struct durable *d, const uint64_t first[WAL_FILES_MAX],
+static int borrow_log(struct durable *d, uint64_t sequence, const uint64_t first[WAL_FILES_MAX],
                       struct tarn_error *error)
 {
     struct manifest m = d->manifest;
@@ -113,6 +114,8 @@ static int borrow_log(struct durable *d, const uint64_t first[WAL_FILES_MAX],
     if (status != TARN_OK)
         return status;
     d->manifest = m;
+    if (atomic_load(&d->log_end) == UINT64_MAX)
+        atomic_store(&d->log_end, sequence);
     durable_journal(d, true);
     return TARN_OK;
 }
@@ -125,8 +128,10 @@ static int publish(struct durable *d, struct manifest *m, const uint64_t first[W
         m->first[i] = i < d->log_files ? first[i] : d->idle_first[i];
     memset(m->last, 0, sizeof m->last);
     int status = directory_put_manifest(&d->directory, m, error);
-    if (status == TARN_OK)
+    if (status == TARN_OK) {
         d->manifest = *m;
+        atomic_store(&d->log_end, UINT64_MAX);
+    }
     return status;
 }
 
@@ -138,7 +143,7 @@ static int run(struct durable *d, struct checkpoint_totals *ret_totals, struct t
     bool borrowed = !d->journaled;
     int status = wal_rotate(d->wal, &sequence, first, error);
     if (status == TARN_OK && borrowed)
-        status = borrow_log(d, first, error);
+        status = borrow_log(d, sequence, first, error);
     if (status != TARN_OK)
         return status;
     m = d->manifest;

@@ -117,9 +117,12 @@ static void charge(void *context, int64_t bytes)
     table_charge(((struct durable *)context)->store->table, bytes);
 }
 
+/* What is synced behind the end of the log that counts is not promised to anybody. */
 static void note_synced(void *context, uint64_t sequence)
 {
-    directory_mark_synced(&((struct durable *)context)->directory, sequence);
+    struct durable *d = context;
+    if (sequence <= atomic_load(&d->log_end))
+        directory_mark_synced(&d->directory, sequence);
 }
 
 /* --- opening and closing --- */
@@ -193,6 +196,7 @@ int durable_open(struct tarn *store, const struct tarn_options *options, struct 
     d->store = store;
     d->dial = with_defaults(&options->dial);
     d->log_files = options->log_files ? options->log_files : 1;
+    d->log_end = UINT64_MAX;
     d->journal = (struct table_journal){d, append, failed};
     d->directory = (struct directory){.lock_fd = -1, .synced_fd = -1, .os = store->os};
     d->checkpoint_ns = store->os->monotonic_ns(store->os);
@@ -218,7 +222,7 @@ static void publish_closed_manifest(struct durable *d, uint64_t sequence)
     struct manifest m = d->manifest;
     m.generation++;
     m.closed = true;
-    m.closed_sequence = sequence;
+    m.closed_sequence = sequence < d->log_end ? sequence : d->log_end;
     m.time_ms = table_now_ms(d->store->table);
     if (directory_put_manifest(&d->directory, &m, NULL) == TARN_OK)
         d->manifest = m; /* else: the log is as good as after a crash */

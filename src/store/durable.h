@@ -32,6 +32,8 @@ struct durable {
     bool thread_started;
 
     _Atomic int durability; /* enum tarn_durability, for the quick path */
+    _Atomic uint64_t
+        log_end; /* the log that counts ends with this sequence; UINT64_MAX: it goes on */
 };
 
 /* --- durable.c --- */
