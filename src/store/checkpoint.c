@@ -12,6 +12,8 @@
  * Invariants
  * 1. The old checkpoint and its log count until the new manifest is published, whatever fails.
  * 2. One at a time (durable_take()).
+ * 3. If a manifest could not be published, either one may be what is on the disk: nothing that the
+ * new one needs is removed, and no checkpoint gets a number twice.
  * Failure modes: IO, NOSPACE, NOMEM, UNSURE (the log failed): everything is as it was. */
 #include "pack/checkpoint.h"
 #include "store/durable.h"
@@ -38,6 +40,13 @@ static void add(void *context, const struct tarn_record *record)
         walk->status = checkpoint_add(walk->writer, record, walk->error);
 }
 
+/* The walk may have met changes of steps that have not ended, and are told to the log only then. */
+static void wait_for_steps(struct tarn_session *session)
+{
+    table_begin(session->table, NULL, 0);
+    table_end(session->table);
+}
+
 /* Walk the table; each turn ends in a quiescent state. */
 static int write_records(struct durable *d, struct checkpoint_writer *writer,
                          struct tarn_error *error)
@@ -53,6 +62,7 @@ static int write_records(struct durable *d, struct checkpoint_writer *writer,
         table_scan_records(session->table, &cursor, RECORDS_A_TURN, add, &walk);
         tarn_quiescent(session);
     } while (cursor != 0 && walk.status == TARN_OK);
+    wait_for_steps(session);
     tarn_session_close(session);
     return walk.status;
 }
@@ -146,19 +156,22 @@ static int run(struct durable *d, struct checkpoint_totals *ret_totals, struct t
         status = borrow_log(d, sequence, first, error);
     if (status != TARN_OK)
         return status;
+    if (d->checkpoint_tried < d->manifest.checkpoint_number)
+        d->checkpoint_tried = d->manifest.checkpoint_number;
     m = d->manifest;
-    directory_checkpoint_name(++m.checkpoint_number, name);
+    m.checkpoint_number = ++d->checkpoint_tried;
+    directory_checkpoint_name(m.checkpoint_number, name);
     char *path = directory_path(&d->directory, name);
     status = path != NULL ? write_file(d, path, sequence, &m, ret_totals, error)
                           : error_set(error, TARN_NOMEM, "out of memory");
+    if (status != TARN_OK && path != NULL)
+        (void)d->directory.os->unlink(d->directory.os, path);
     if (status == TARN_OK)
         status = publish(d, &m, first, error);
     if (borrowed && (status != TARN_OK || d->dial.durability == TARN_DURABILITY_NONE))
         durable_journal(d, false);
     if (status == TARN_OK)
         directory_clean(&d->directory, &d->manifest);
-    else if (path != NULL)
-        (void)d->directory.os->unlink(d->directory.os, path);
     free(path);
     return status;
 }

@@ -25,6 +25,7 @@ struct durable {
     bool checkpointing; /* ... and it is a checkpoint */
     bool wanted;        /* a checkpoint is */
     bool stopping;
+    uint64_t checkpoint_tried;   /* the last number given to one */
     uint64_t runs;               /* checkpoints that ended, well or not */
     struct tarn_log_stats stats; /* of checkpoints and recovery; the rest is filled in when asked */
     uint64_t checkpoint_ns;      /* monotonic, when the last one ended or the store was opened */

@@ -119,6 +119,7 @@ static int read_log(struct recovery *r, const struct tarn_options *options,
         .files = d->manifest.files,
         .first = d->manifest.first,
         .last = d->manifest.last,
+        .closed = d->manifest.closed,
     };
     int status = known_synced(d, &start.synced_upto, r->error);
     if (status == TARN_OK)

@@ -20,6 +20,7 @@ struct replay_start {
     const uint64_t *last;  /* NULL, or of each the number of the last segment that counts; 0: all */
     const uint64_t *first; /* of each the number of the first segment to read; a file without
                               segments has `first` as its next number */
+    bool closed;           /* is known to have been closed: all of it was synced */
     bool repair;           /* salvage: skip what is damaged, take what is sound, in order */
 };
 
@@ -46,7 +47,7 @@ TARN_MUST int replay(const struct os *os, const struct replay_start *start, repl
                      void *context, tarn_progress progress, void *progress_context,
                      struct replay_result *ret_result, struct tarn_error *error);
 
-/* Cut the torn end that replay() found from the files, durably. */
+/* Cut the torn end that replay() found from the files, and make what is left durable. */
 TARN_MUST int replay_truncate(const struct os *os, const struct replay_start *start,
                               const struct replay_result *result, struct tarn_error *error);
 

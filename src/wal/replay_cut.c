@@ -1,14 +1,16 @@
 /* Cutting the torn end of a log.
  *
  * How: segments behind the last one that counts are removed, last ones first, and that is made
- * durable; then the last ones are cut. Interrupted anywhere, the next replay comes to the same end:
- * what is left behind it is as little known to be synced as before.
+ * durable; then the last ones are cut, written again and synced. Interrupted anywhere, the next
+ * replay comes to the same end: what is left behind it is as little known to be synced as before.
  * Failure modes: those of the calls; what was not done yet is done the next time. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 
 #include "wal/replay_internal.h"
+
+#define PART_BYTES ((size_t)256 << 10)
 
 static int remove_segment(const struct os *os, const struct replay_start *start, unsigned file,
                           uint64_t number, struct tarn_error *error)
@@ -38,16 +40,35 @@ static int remove_later(const struct os *os, const struct replay_start *start,
     return status;
 }
 
-/* It is synced in any case: what was written before a kill is in the page cache only, and from now
- * on it is seen, and segments follow that refer to it. */
-static int cut_open(const struct os *os, int fd, const char *path, uint64_t size,
+/* Write again what is there: after a sync that failed, content may be in the page cache only and
+ * count as clean, so that no other sync would write it (doc/durability.md, Failures). */
+static int write_again(const struct os *os, int fd, uint64_t size)
+{
+    unsigned char *part = malloc(PART_BYTES);
+    int e = part ? 0 : -ENOMEM;
+    for (uint64_t offset = 0; offset < size && e == 0; offset += PART_BYTES) {
+        size_t count = size - offset < PART_BYTES ? (size_t)(size - offset) : PART_BYTES;
+        e = os_read_full(os, fd, part, count, offset);
+        if (e == 0)
+            e = os_write_full(os, fd, part, count, offset);
+    }
+    free(part);
+    return e;
+}
+
+/* Synced in any case, unless the store was closed: what was written before a kill may be in the
+ * page cache only, and from now on it is seen, and segments follow that refer to it. */
+static int cut_open(const struct os *os, int fd, const char *path, uint64_t size, bool closed,
                     struct tarn_error *error)
 {
     struct os_file_info info;
     int e = os->file_info(os, fd, &info);
-    if (e == 0 && info.size > size)
+    bool longer = e == 0 && info.size > size;
+    if (longer)
         e = os->truncate(os, fd, size);
-    if (e == 0)
+    if (e == 0 && !closed)
+        e = write_again(os, fd, size);
+    if (e == 0 && (longer || !closed))
         e = os->sync(os, fd);
     return e < 0 ? os_error(error, e, "cannot cut the torn end of", path) : TARN_OK;
 }
@@ -59,11 +80,11 @@ static int cut(const struct os *os, const struct replay_start *start, unsigned f
     char *path = segment_path(start->directory, file, end->number);
     if (!path)
         return error_set(error, TARN_NOMEM, "out of memory");
-    int e = os->open(os, path, O_WRONLY, 0, &fd);
+    int e = os->open(os, path, O_RDWR, 0, &fd);
     if (e < 0) {
         status = os_error(error, e, "cannot open", path);
     } else {
-        status = cut_open(os, fd, path, end->size, error);
+        status = cut_open(os, fd, path, end->size, start->closed, error);
         (void)os->close(os, fd); /* synced, or failed, or as it was */
     }
     free(path);
