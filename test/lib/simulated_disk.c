@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,7 +44,6 @@ struct change {
 struct disk_node {
     struct disk_node *next; /* of all */
     bool directory, locked;
-    bool lost; /* a sync of it failed, so that none helps any more */
     bool marked;
     unsigned fds;
     uint64_t inode;
@@ -242,6 +242,19 @@ static struct disk_node *look_up(struct simulated_disk *d, const char *path)
 
 /* --- stopping --- */
 
+__attribute__((format(printf, 2, 3))) static void trace(struct simulated_disk *d,
+                                                        const char *format, ...)
+{
+    va_list arguments;
+    if (d->trace == NULL)
+        return;
+    fprintf(d->trace, "    %6llu ", (unsigned long long)d->now);
+    va_start(arguments, format);
+    vfprintf(d->trace, format, arguments);
+    va_end(arguments);
+    fprintf(d->trace, "%s\n", d->stopped ? "  <- stopped" : "");
+}
+
 /* Begin a changing call: 0; -EIO if it is stopped already. *ret_last: it is to stop in this call,
  * which may have its effect or not, and has to fail. */
 static int begin(struct simulated_disk *d, bool *ret_last)
@@ -295,6 +308,7 @@ static int create(struct simulated_disk *d, struct disk_node *directory, const c
     if (last && coin(d))
         return -EIO;
     *ret_node = new_node(d, false);
+    trace(d, "%s is %llu", name, (unsigned long long)(*ret_node)->inode);
     change_entry(d, directory, NULL, name, *ret_node);
     return last ? -EIO : 0;
 }
@@ -402,6 +416,15 @@ static size_t room_for(struct simulated_disk *d, const struct disk_node *node, s
     return offset >= end ? 0 : offset + size > end ? (size_t)(end - offset) : size;
 }
 
+/* How much of a write a kill lets happen. */
+static size_t part_of(struct simulated_disk *d, size_t size, uint64_t offset)
+{
+    uint64_t pages = (offset + size + PAGE_BYTES - 1) / PAGE_BYTES - offset / PAGE_BYTES;
+    uint64_t whole = random_below(random_next(&d->entropy), pages + 1);
+    uint64_t end = (offset / PAGE_BYTES + whole) * PAGE_BYTES;
+    return whole == 0 ? 0 : end - offset < size ? (size_t)(end - offset) : size;
+}
+
 static int write_locked(struct simulated_disk *d, int fd, const void *data, size_t size,
                         uint64_t offset, size_t *ret_size)
 {
@@ -410,13 +433,17 @@ static int write_locked(struct simulated_disk *d, int fd, const void *data, size
     if (node == NULL || !d->fds[fd - FD_FIRST].writes)
         return -EBADF;
     size_t room = room_for(d, node, size, offset);
-    if (room == 0 && size > 0)
+    if (room == 0 && size > 0) {
+        trace(d, "no room for %zu at %llu", size, (unsigned long long)offset);
         return d->stopped ? -EIO : -ENOSPC;
+    }
     int status = begin(d, &last);
     if (status != 0)
         return status;
-    if (last) /* the process may be killed in the middle of it */
-        room = random_below(random_next(&d->entropy), room + 1);
+    if (last) /* the process may be killed in the middle of it: between two pages */
+        room = part_of(d, room, offset);
+    trace(d, "write %llu: %zu of %zu at %llu", (unsigned long long)node->inode, room, size,
+          (unsigned long long)offset);
     file_bytes_write(&node->bytes, data, room, (size_t)offset, d->now);
     *ret_size = room;
     return last ? -EIO : 0;
@@ -432,12 +459,11 @@ static int disk_write_at(const struct os *os, int fd, const void *data, size_t s
     return status;
 }
 
-static void sync_directory(struct disk_node *node)
+static void sync_directory(struct simulated_disk *d, struct disk_node *node)
 {
-    if (node->lost)
-        return;
     copy_entries(&node->durable, &node->now);
     node->changes_count = 0;
+    sweep(d);
 }
 
 static int sync_locked(struct simulated_disk *d, int fd, bool data_only)
@@ -450,18 +476,16 @@ static int sync_locked(struct simulated_disk *d, int fd, bool data_only)
     if (status != 0)
         return status;
     bool fails = ++d->syncs == d->fail_sync;
+    trace(d, "%s %llu%s", data_only ? "data sync" : "sync", (unsigned long long)node->inode,
+          fails ? " fails" : "");
     if (last)
         return -EIO;
-    if (fails && node->directory)
-        node->lost = true;
-    else if (fails)
+    if (fails && !node->directory) /* a file system's own journal is not believed after a failure */
         file_bytes_fail_sync(&node->bytes);
-    else if (node->directory)
-        sync_directory(node);
-    else
-        file_bytes_sync(&node->bytes, data_only);
-    if (node->directory && !fails)
-        sweep(d);
+    else if (!fails && node->directory)
+        sync_directory(d, node);
+    else if (!fails)
+        file_bytes_sync(&node->bytes);
     return fails ? -EIO : 0;
 }
 
@@ -490,6 +514,9 @@ static int disk_truncate(const struct os *os, int fd, uint64_t size)
     pthread_mutex_lock(&d->lock);
     struct disk_node *node = fd_node(d, fd);
     int status = node == NULL || !d->fds[fd - FD_FIRST].writes ? -EBADF : begin(d, &last);
+    if (status == 0)
+        trace(d, "truncate %llu to %llu", (unsigned long long)node->inode,
+              (unsigned long long)size);
     if (status == 0 && !(last && coin(d)))
         file_bytes_truncate(&node->bytes, (size_t)size, d->now);
     pthread_mutex_unlock(&d->lock);
@@ -522,6 +549,7 @@ static int name_locked(struct simulated_disk *d, const char *from, const char *t
     if (target && *target == *node)
         return 0; /* two names of one file: rename(2) leaves both */
     status = begin(d, &last);
+    trace(d, "%s %s to %s", moves ? "rename" : "link", from, to);
     if (status == 0 && !(last && coin(d)))
         change_entry(d, to_directory, moves ? from_name : NULL, to_name, *node);
     return last ? -EIO : status;
@@ -559,6 +587,7 @@ static int unlink_locked(struct simulated_disk *d, const char *path)
     if ((*node)->directory)
         return -EISDIR;
     status = begin(d, &last);
+    trace(d, "unlink %s", name);
     if (status == 0 && !(last && coin(d)))
         change_entry(d, directory, NULL, name, NULL);
     return last ? -EIO : status;
@@ -584,6 +613,7 @@ static int make_locked(struct simulated_disk *d, const char *path)
     if (!name[0] || find(&directory->now, name))
         return -EEXIST;
     status = begin(d, &last);
+    trace(d, "make directory %s", name);
     if (status == 0 && !(last && coin(d)))
         change_entry(d, directory, NULL, name, new_node(d, true));
     return last ? -EIO : status;
@@ -724,7 +754,6 @@ static void cut_directory(struct disk_node *node, struct cut *cut)
     }
     copy_entries(&node->now, &node->durable);
     node->changes_count = 0;
-    node->lost = false;
 }
 
 static void cut_power(struct simulated_disk *d, uint64_t seed)
@@ -733,6 +762,7 @@ static void cut_power(struct simulated_disk *d, uint64_t seed)
     cut.style = (enum cut_style)cut_random(&cut, CUT_STYLES);
     uint64_t back = cut_random(&cut, (uint64_t)1 << cut_random(&cut, 14));
     cut.last = back < d->now ? d->now - back : 0;
+    trace(d, "power lost, style %d, last %llu", (int)cut.style, (unsigned long long)cut.last);
     for (struct disk_node *node = d->nodes; node; node = node->next) {
         if (node->directory)
             cut_directory(node, &cut);
@@ -873,7 +903,7 @@ void disk_put(struct simulated_disk *d, const char *path, struct tarn_bytes cont
     pthread_mutex_lock(&d->lock);
     struct disk_node *node = new_node(d, false);
     file_bytes_write(&node->bytes, content.data, content.size, 0, 0);
-    file_bytes_sync(&node->bytes, false);
+    file_bytes_sync(&node->bytes);
     put_node(d, path, node);
     pthread_mutex_unlock(&d->lock);
 }
@@ -896,7 +926,7 @@ static void copy_tree(struct simulated_disk *d, struct disk_node *to, const stru
             copy_tree(d, copy, node);
         } else {
             file_bytes_write(&copy->bytes, node->bytes.now, node->bytes.now_size, 0, 0);
-            file_bytes_sync(&copy->bytes, false);
+            file_bytes_sync(&copy->bytes);
         }
     }
 }

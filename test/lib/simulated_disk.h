@@ -2,8 +2,8 @@
  * may leave of a program's files.
  *
  * Contents are kept in units of 512 bytes; each unsynced change of a unit, of a file's size, of a
- * name is remembered. sync and data_sync of a file make its content durable (data_sync not a size
- * that shrank), sync of a directory its names; nothing else does. When power is lost,
+ * name is remembered. sync and data_sync of a file make its content and size durable, sync of a
+ * directory its names; nothing else does. When power is lost,
  * disk_restart() chooses by a seed what of the rest reached the medium:
  *
  *     nothing          all of it          the first changes, in their order, the last one torn
@@ -33,6 +33,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "core/bytes.h"
 #include "core/random.h"
@@ -59,6 +60,7 @@ struct simulated_disk {
     uint64_t fail_sync; /* the one to fail; 0: none */
     uint64_t limit;     /* bytes; 0: none */
     bool stopped;
+    FILE *trace; /* NULL, or where to write each changing call down; set it at any time */
 };
 
 enum disk_end { DISK_KILLED, DISK_POWER_LOST };
@@ -78,8 +80,9 @@ uint64_t disk_calls(struct simulated_disk *d); /* changing calls so far */
  * the seed says. No call may be under way. */
 void disk_restart(struct simulated_disk *d, enum disk_end end, uint64_t seed);
 
-/* The nth sync or data_sync from now on fails with EIO: what it should have made durable is kept in
- * memory, as clean; only a part may have reached the medium. */
+/* The nth sync or data_sync from now on fails with EIO: what it should have made durable of a file
+ * is kept in memory, as clean; only a part may have reached the medium. Names just stay unsynced.
+ */
 void disk_fail_sync(struct simulated_disk *d, uint64_t nth);
 
 /* Files may have so many bytes together, in pages of 4 KiB; beyond: short writes and ENOSPC. 0: no

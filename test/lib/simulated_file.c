@@ -184,7 +184,7 @@ static void set_durable_size(struct file_bytes *f, size_t size)
     f->durable_size = size;
 }
 
-void file_bytes_sync(struct file_bytes *f, bool keep_shrunk)
+void file_bytes_sync(struct file_bytes *f)
 {
     size_t kept = 0;
     for (size_t i = 0; i < f->touched_count; i++) {
@@ -197,8 +197,6 @@ void file_bytes_sync(struct file_bytes *f, bool keep_shrunk)
         }
     }
     f->touched_count = kept;
-    if (keep_shrunk && f->now_size < f->durable_size)
-        return;
     set_durable_size(f, f->now_size);
     f->sizes_count = 0;
 }

@@ -48,8 +48,7 @@ void file_bytes_done(struct file_bytes *f);
 void file_bytes_write(struct file_bytes *f, const void *data, size_t size, size_t offset,
                       uint64_t number);
 void file_bytes_truncate(struct file_bytes *f, size_t size, uint64_t number);
-/* keep_shrunk: as fdatasync(2) may: a size that is smaller than before need not be durable. */
-void file_bytes_sync(struct file_bytes *f, bool keep_shrunk);
+void file_bytes_sync(struct file_bytes *f);
 /* What a sync that failed leaves: nothing more to write back, though nothing was. */
 void file_bytes_fail_sync(struct file_bytes *f);
 /* Power was lost: what is left of it. */

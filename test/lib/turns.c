@@ -35,10 +35,21 @@
 #define REALTIME_NS 1700000000000000000u /* CLOCK_REALTIME at turns_begin() */
 #define STEP_NS_MAX 4000u
 
-enum wait { WAIT_NONE, WAIT_MUTEX, WAIT_COND, WAIT_SLEEP, WAIT_JOIN, WAIT_LOCK, WAIT_GRACE, ENDED };
+enum wait {
+    WAIT_NONE,
+    WAIT_MUTEX,
+    WAIT_COND,
+    WAIT_SLEEP,
+    WAIT_JOIN,
+    WAIT_LOCK,
+    WAIT_GRACE,
+    ENDED,
+    JOINED /* its place can be taken */
+};
 
-static const char *const wait_names[] = {"nothing",  "a mutex", "a condition",    "time",
-                                         "a thread", "a lock",  "a grace period", "no more"};
+static const char *const wait_names[] = {"nothing",        "a mutex",  "a condition",
+                                         "time",           "a thread", "a lock",
+                                         "a grace period", "no more",  "no more"};
 
 struct thread {
     sem_t turn;
@@ -122,7 +133,7 @@ static bool grace_is_over(const struct thread *waiting)
 {
     for (unsigned i = 0; i < turns.count; i++) {
         const struct thread *t = &turns.threads[i];
-        if (t->wait == ENDED || t->reader == NULL)
+        if (t->wait >= ENDED || t->reader == NULL)
             continue;
         unsigned long counter = t->reader->ctr;
         if (counter != 0 && (long)(counter - waiting->grace) < 0)
@@ -151,7 +162,7 @@ static void pass_time(uint64_t now_ns)
     turns.now_ns = now_ns;
     for (unsigned i = 0; i < turns.count; i++) {
         struct thread *t = &turns.threads[i];
-        if (t->wait != WAIT_NONE && t->wait != ENDED && t->until <= now_ns) {
+        if (t->wait != WAIT_NONE && t->wait < ENDED && t->until <= now_ns) {
             t->timed_out = true;
             t->wait = WAIT_NONE;
             t->until = NEVER;
@@ -163,7 +174,7 @@ static uint64_t first_deadline(void)
 {
     uint64_t first = NEVER;
     for (unsigned i = 0; i < turns.count; i++)
-        if (turns.threads[i].wait != ENDED && turns.threads[i].until < first)
+        if (turns.threads[i].wait < ENDED && turns.threads[i].until < first)
             first = turns.threads[i].until;
     return first;
 }
@@ -239,9 +250,14 @@ static bool active(void)
 
 static struct thread *add_thread(void)
 {
-    if (turns.count == THREADS_MAX)
+    unsigned i = 0;
+    while (i < turns.count && turns.threads[i].wait != JOINED)
+        i++;
+    if (i == THREADS_MAX)
         give_up("too many threads");
-    struct thread *t = &turns.threads[turns.count++];
+    if (i == turns.count)
+        turns.count++;
+    struct thread *t = &turns.threads[i];
     *t = (struct thread){.until = NEVER};
     if (sem_init(&t->turn, 0, 0) != 0)
         abort();
@@ -265,10 +281,9 @@ void turns_begin(uint64_t seed)
 void turns_end(void)
 {
     for (unsigned i = 1; i < turns.count; i++)
-        if (turns.threads[i].wait != ENDED)
+        if (turns.threads[i].wait != JOINED)
             give_up("a thread was not joined");
-    for (unsigned i = 0; i < turns.count; i++)
-        sem_destroy(&turns.threads[i].turn);
+    sem_destroy(&turns.threads[0].turn);
     turns.on = takes_turns = false;
 }
 
@@ -328,14 +343,16 @@ int __wrap_pthread_join(pthread_t id, void **result)
         return __real_pthread_join(id, result);
     struct thread *t = NULL;
     for (unsigned i = 0; i < turns.count; i++)
-        if (turns.threads[i].id == id && turns.threads[i].run)
+        if (turns.threads[i].wait != JOINED && turns.threads[i].run && turns.threads[i].id == id)
             t = &turns.threads[i];
     if (t == NULL)
         give_up("no such thread to join");
     if (t->wait != ENDED)
         (void)wait_for(WAIT_JOIN, t, NEVER);
-    t->id = 0; /* the number may be given to another one */
-    return __real_pthread_join(id, result);
+    int status = __real_pthread_join(id, result);
+    sem_destroy(&t->turn);
+    t->wait = JOINED;
+    return status;
 }
 
 /* --- mutexes --- */
