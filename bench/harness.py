@@ -254,21 +254,22 @@ class Server:
                 "huge": found.get("AnonHugePages", 0)}
 
 
-def start_tarn(args, path, threads=1, http=False, core=None, name="tarn"):
+def start_tarn(args, path, threads=1, http=False, core=None, name="tarn", options=()):
     """path: a data file; None: a writable store, empty."""
     port, http_port = free_port(), free_port() if http else 0
     argv = [program(args, "tarn"), "serve", *([path] if path else []), "--port", str(port),
             "--http-port", str(http_port)]
     if threads:
         argv += ["--threads", str(threads)]
+    argv += map(str, options)
     return Server(args, name, argv, port, http_port, core).wait_ready("server ready")
 
 
-def start_redis(args, core=None, binary=None, name="redis"):
-    """redis, or valkey, which takes the same options."""
+def start_redis(args, core=None, binary=None, name="redis", options=()):
+    """redis, or valkey, which takes the same options. options: further ones, the last one counts."""
     port = free_port()
     argv = [binary or redis_server(args), "--bind", "127.0.0.1", "--port", str(port), "--save", "",
-            "--appendonly", "no", "--dir", args.data]
+            "--appendonly", "no", "--dir", args.data, *options]
     return Server(args, name, argv, port, core=core).wait_ready()
 
 
@@ -394,6 +395,8 @@ def bench_figures(result):
     latency, load = result["latency_us"] or {}, result["load"] or {}
     return {"operations": result["total_ops"], "ops_per_s": result["total_ops_per_sec"],
             "p50_us": latency.get("p50"), "p99_us": latency.get("p99"),
+            "p999_us": latency.get("p999"), "seconds": result["total_runtime_s"],
+            "process_cpu_us": (result["process"] or {}).get("cpu_us_per_op"), "log": result["log"],
             "server_cpu_us": result["server"]["cpu_us_per_op"],
             "generator_cpu_ns": (result["generator"]["cpu_us_per_op"] or 0) * 1000,
             "bottleneck": result["generator"]["bottleneck"],
