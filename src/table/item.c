@@ -13,7 +13,7 @@
 
 /* --- small items --- */
 
-size_t item_small_bytes(struct tarn_bytes key, size_t value_size, int64_t expire_ms)
+static size_t small_bytes(struct tarn_bytes key, size_t value_size, int64_t expire_ms)
 {
     return 3 + (key.size > 0xff) + (value_size > 0xff) + (expire_ms != 0 ? 8u : 0u) + key.size +
            value_size;
@@ -30,10 +30,14 @@ static unsigned char *put_size(unsigned char *p, size_t size)
     return p + sizeof wide;
 }
 
-/* Make a slot a small item but for its value; returns where that belongs. */
-static unsigned char *small_begin(struct item *item, struct tarn_bytes key, size_t value_size,
-                                  int64_t expire_ms)
+/* A small item but for its value, and where that belongs. */
+static struct item *small_new(struct slab *slab, unsigned arena, size_t bytes,
+                              struct tarn_bytes key, size_t value_size, int64_t expire_ms,
+                              unsigned char **ret_value)
 {
+    struct item *item = slab_alloc(slab, arena, bytes);
+    if (item == NULL)
+        return NULL;
     unsigned flags = (key.size > 0xff ? ITEM_KEY_WIDE : 0u) |
                      (value_size > 0xff ? ITEM_VALUE_WIDE : 0u) |
                      (expire_ms != 0 ? ITEM_EXPIRES : 0u);
@@ -45,7 +49,8 @@ static unsigned char *small_begin(struct item *item, struct tarn_bytes key, size
         p += sizeof expire_ms;
     }
     memcpy(p, key.data, key.size);
-    return p + key.size;
+    *ret_value = p + key.size;
+    return item;
 }
 
 /* --- large items --- */
@@ -83,13 +88,10 @@ static struct item *item_begin(struct item_memory *memory, unsigned arena, struc
                                unsigned char **ret_value)
 {
     ASSERT(key.size <= TARN_KEY_BYTES_MAX && value_size <= TARN_VALUE_BYTES_MAX);
-    size_t bytes = item_small_bytes(key, value_size, expire_ms);
-    if (bytes > SLAB_BYTES_MAX)
-        return large_new(memory, key, value_size, room, expire_ms, ret_value);
-    struct item *item = slab_alloc(memory->slab, arena, bytes);
-    if (item != NULL)
-        *ret_value = small_begin(item, key, value_size, expire_ms);
-    return item;
+    size_t bytes = small_bytes(key, value_size, expire_ms);
+    if (bytes <= SLAB_BYTES_MAX)
+        return small_new(memory->slab, arena, bytes, key, value_size, expire_ms, ret_value);
+    return large_new(memory, key, value_size, room, expire_ms, ret_value);
 }
 
 static void copy(unsigned char *to, const void *from, size_t size)
@@ -106,13 +108,6 @@ struct item *item_new(struct item_memory *memory, unsigned arena, struct tarn_by
     if (item != NULL)
         copy(p, value.data, value.size);
     return item;
-}
-
-struct item *item_make(void *slot, struct tarn_bytes key, struct tarn_bytes value,
-                       int64_t expire_ms)
-{
-    copy(small_begin(slot, key, value.size, expire_ms), value.data, value.size);
-    return slot;
 }
 
 /* The size that a value has after a patch. */
@@ -248,5 +243,5 @@ size_t item_bytes(const struct item *item)
     if (item_is_large(item))
         return item_large(item)->bytes;
     struct item_parts parts = item_parts(item);
-    return slab_slot_bytes(item_small_bytes(parts.key, parts.value.size, parts.expire_ms));
+    return slab_slot_bytes(small_bytes(parts.key, parts.value.size, parts.expire_ms));
 }

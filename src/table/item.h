@@ -144,12 +144,6 @@ static inline void item_visit(const struct item *item)
 struct item *item_new(struct item_memory *memory, unsigned arena, struct tarn_bytes key,
                       struct tarn_bytes value, int64_t expire_ms, size_t room);
 
-/* Bytes that a small item takes; more than SLAB_BYTES_MAX: it will be large. */
-size_t item_small_bytes(struct tarn_bytes key, size_t value_size, int64_t expire_ms);
-/* As item_new(), a small one in a slot that is large enough. */
-struct item *item_make(void *slot, struct tarn_bytes key, struct tarn_bytes value,
-                       int64_t expire_ms);
-
 /* As item_new(), with the value that `value` patched with `patch` at `offset` has (TARN_PATCH). */
 struct item *item_new_patched(struct item_memory *memory, unsigned arena, struct tarn_bytes key,
                               struct tarn_bytes value, struct tarn_bytes patch, size_t offset,

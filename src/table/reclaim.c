@@ -100,7 +100,6 @@ static void end_round(struct reclaim *r)
 bool reclaim_round(struct reclaim *r)
 {
     begin_round(r);
-    reuse_begin_round(r);
     bool more = expire_step(r);
     more |= evict_step(r);
     compact_move(r);
@@ -109,7 +108,6 @@ bool reclaim_round(struct reclaim *r)
     if (taken) {
         qsbr_wait();
         expire_taken(r);
-        reuse_offer(r);
         atomic_store_explicit(&r->compact.vain, false, memory_order_relaxed);
     }
     more |= free_part(r);
@@ -157,7 +155,7 @@ static unsigned plan_sleep(struct reclaim *r)
 /* Is there anything to come back for at the next tick? */
 static bool expects_anything(const struct reclaim *r)
 {
-    return atomic_load_explicit(&r->limbo.bytes, memory_order_relaxed) > 0 || reuse_bytes(r) > 0 ||
+    return atomic_load_explicit(&r->limbo.bytes, memory_order_relaxed) > 0 ||
            expire_expects(r->table);
 }
 

@@ -21,10 +21,6 @@ void reclaim_close(struct reclaim *r);
 bool reclaim_reserve(struct table_session *s, size_t count);
 /* Retire; never fails after reclaim_reserve(). bytes: what will be free again, for the figures. */
 void reclaim_add(struct table_session *s, enum retired_kind kind, void *thing, size_t bytes);
-/* A slot of what was retired, which nobody sees any more, for an item of so many bytes (1..
- * SLAB_BYTES_MAX; from then on as slab_alloc()'s, but its first byte is what it was); NULL: there
- * is none at hand. */
-void *reclaim_reuse(struct table_session *s, size_t bytes);
 /* Hand over what the session has retired, if anything. Cheap when there is nothing. */
 void reclaim_flush(struct table_session *s);
 

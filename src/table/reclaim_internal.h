@@ -13,32 +13,16 @@
 #include "table/evict.h"
 #include "table/expire.h"
 #include "table/reclaim.h"
-#include "table/reuse.h"
 
-/* Things taken out: each an address, in its lowest bits an enum retired_kind, and in the highest 16
- * the bytes of its slot, in REUSE_UNIT; 0: it is nothing whose slot is used again as it is. */
+/* Things taken out: an address and, in its low bits, an enum retired_kind each. */
 struct retired {
     struct retired *next;
-    uint64_t bytes;       /* what will be free; without the items of arrays */
-    uint64_t ready_bytes; /* `bytes` when it became ready */
+    uint64_t bytes; /* what will be free; without the items of arrays */
     uint32_t count, capacity;
-    uint32_t others; /* things that are not to be used again */
     uintptr_t things[];
 };
 
-#define RETIRED_KIND_MASK  3u
-#define RETIRED_SIZE_SHIFT 48
-
-static inline void *retired_address(uintptr_t thing)
-{
-    const uintptr_t all = ((uintptr_t)1 << RETIRED_SIZE_SHIFT) - 1;
-    return (void *)(thing & all & ~(uintptr_t)RETIRED_KIND_MASK);
-}
-
-static inline unsigned retired_size(uintptr_t thing)
-{
-    return (unsigned)(thing >> RETIRED_SIZE_SHIFT);
-}
+#define RETIRED_KIND_MASK 3u
 
 /* Charged at opening for batches, so that with the cap reached something can still be taken out:
  * all of the pool, and a flush. More is charged when it is needed. */
@@ -88,7 +72,6 @@ struct reclaim {
     unsigned calm_ms;           /* sleep near the limit: more while nothing happens */
 
     struct limbo limbo;
-    struct reuse reuse;
     struct expire expire;
     struct evict evict;
     struct compact compact;
@@ -107,10 +90,6 @@ bool reclaim_round(struct reclaim *r);
 /* Free some of what was handed over before the grace period that has just passed: at most
  * items_max items. False: nothing is left. */
 bool retire_free(struct reclaim *r, size_t items_max);
-/* Free this batch, whose grace period is over, from the next retire_free() on. Rounds only. */
-void retire_free_later(struct reclaim *r, struct retired *batch);
-/* An empty batch: kept for later, or freed. NULL is allowed. */
-void retire_recycle(struct reclaim *r, struct retired *batch);
 /* Make what has been handed over wait for the next grace period. False: there is nothing. */
 bool retire_take(struct reclaim *r);
 /* What would be free if all that was handed over were; items of flushed arrays at their mean. */

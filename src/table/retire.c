@@ -62,12 +62,6 @@ static void batch_free(struct reclaim *r, struct retired *batch)
     free(batch);
 }
 
-static void batch_clear(struct retired *batch)
-{
-    batch->count = batch->others = 0;
-    batch->bytes = 0;
-}
-
 static void push(struct retired **list, struct retired *batch)
 {
     batch->next = *list;
@@ -91,7 +85,8 @@ static struct retired *pool_get_locked(struct limbo *limbo)
     return batch;
 }
 
-void retire_recycle(struct reclaim *r, struct retired *batch)
+/* Keep a batch for later, or free it. */
+static void recycle(struct reclaim *r, struct retired *batch)
 {
     struct limbo *limbo = &r->limbo;
     if (batch == NULL)
@@ -99,7 +94,8 @@ void retire_recycle(struct reclaim *r, struct retired *batch)
     pthread_mutex_lock(&r->lock);
     bool keep = batch->capacity == BATCH_THINGS && limbo->pool_count < POOL_MAX;
     if (keep) {
-        batch_clear(batch);
+        batch->count = 0;
+        batch->bytes = 0;
         push(&limbo->pool, batch);
         limbo->pool_count++;
     }
@@ -114,7 +110,6 @@ static void append(struct retired *to, const struct retired *from)
 {
     memcpy(to->things + to->count, from->things, from->count * sizeof from->things[0]);
     to->count += from->count;
-    to->others += from->others;
     to->bytes += from->bytes;
 }
 
@@ -128,7 +123,8 @@ static struct retired *take_over_locked(struct limbo *limbo, struct retired *bat
     }
     if (filling != NULL && batch->count <= filling->capacity - filling->count) {
         append(filling, batch);
-        batch_clear(batch);
+        batch->count = 0;
+        batch->bytes = 0;
         return batch;
     }
     if (filling != NULL)
@@ -177,7 +173,7 @@ void reclaim_session_done(struct table_session *s)
 {
     reclaim_flush(s);
     if (s->retired != NULL)
-        retire_recycle(s->table->reclaim, s->retired);
+        recycle(s->table->reclaim, s->retired);
     s->retired = NULL;
 }
 
@@ -205,7 +201,7 @@ bool reclaim_reserve(struct table_session *s, size_t count)
     struct retired *batch = count <= UINT32_MAX ? batch_get(r, count) : NULL;
     if (batch == NULL)
         return false;
-    retire_recycle(r, s->retired);
+    recycle(r, s->retired);
     s->retired = batch;
     return true;
 }
@@ -214,10 +210,8 @@ void reclaim_add(struct table_session *s, enum retired_kind kind, void *thing, s
 {
     struct retired *batch = s->retired;
     ASSERT(batch != NULL && batch->count < batch->capacity);
-    uintptr_t size = kind == RETIRED_ITEM && bytes <= REUSE_BYTES_MAX ? bytes / REUSE_UNIT : 0;
-    batch->things[batch->count++] = (uintptr_t)thing | (uintptr_t)kind | size << RETIRED_SIZE_SHIFT;
+    batch->things[batch->count++] = (uintptr_t)thing | (uintptr_t)kind;
     batch->bytes += bytes;
-    batch->others += size == 0;
     if (__builtin_expect(kind == RETIRED_ARRAY_ITEMS, 0))
         atomic_fetch_add_explicit(&s->table->reclaim->limbo.array_items,
                                   ((struct array *)thing)->items_count, memory_order_relaxed);
@@ -245,6 +239,11 @@ bool retire_take(struct reclaim *r)
     return true;
 }
 
+static void *thing_address(uintptr_t thing)
+{
+    return (void *)(thing & ~(uintptr_t)RETIRED_KIND_MASK);
+}
+
 static enum retired_kind thing_kind(uintptr_t thing)
 {
     return (enum retired_kind)(thing & RETIRED_KIND_MASK);
@@ -257,11 +256,11 @@ static uint32_t free_items(struct reclaim *r, const struct retired *batch, uint3
     uint32_t count = 0;
     while (count < WINDOW && from + count < batch->count &&
            thing_kind(batch->things[from + count]) == RETIRED_ITEM) {
-        items[count] = retired_address(batch->things[from + count]);
+        items[count] = thing_address(batch->things[from + count]);
         prefetch_line(items[count++]);
     }
     for (uint32_t i = from + count; i < from + 2 * count && i < batch->count; i++)
-        prefetch_line(retired_address(batch->things[i]));
+        prefetch_line(thing_address(batch->things[i]));
     item_free_many(&r->table->items, items, count);
     return count;
 }
@@ -288,7 +287,7 @@ static uint32_t free_buckets(struct reclaim *r, const struct array *array)
 /* Free a part of the array at freeing_thing, or all that is left of it. */
 static uint32_t free_array(struct reclaim *r, uintptr_t thing)
 {
-    struct array *array = retired_address(thing);
+    struct array *array = thing_address(thing);
     if (thing_kind(thing) == RETIRED_ARRAY_ITEMS && r->limbo.freeing_bucket < array->buckets_count)
         return 1 + free_buckets(r, array);
     array_free(r->table, array);
@@ -313,7 +312,7 @@ static uint32_t free_some(struct reclaim *r)
     limbo->freeing = batch->next;
     limbo->freeing_thing = 0;
     atomic_fetch_sub_explicit(&limbo->bytes, batch->bytes, memory_order_relaxed);
-    retire_recycle(r, batch);
+    recycle(r, batch);
     return 0;
 }
 
@@ -324,19 +323,10 @@ bool retire_free(struct reclaim *r, size_t items_max)
     return r->limbo.freeing != NULL;
 }
 
-void retire_free_later(struct reclaim *r, struct retired *batch)
-{
-    struct retired **end = &r->limbo.freeing;
-    if (*end != NULL) /* of the first a part may be free already */
-        end = &(*end)->next;
-    push(end, batch);
-    atomic_fetch_add_explicit(&r->limbo.bytes, batch->bytes, memory_order_relaxed);
-}
-
 uint64_t retire_limbo_bytes(const struct reclaim *r)
 {
     struct table *t = r->table;
-    uint64_t bytes = atomic_load_explicit(&r->limbo.bytes, memory_order_relaxed) + reuse_bytes(r);
+    uint64_t bytes = atomic_load_explicit(&r->limbo.bytes, memory_order_relaxed);
     uint64_t items = atomic_load_explicit(&r->limbo.array_items, memory_order_relaxed);
     if (items == 0)
         return bytes;
@@ -353,7 +343,6 @@ uint64_t retire_limbo_bytes(const struct reclaim *r)
 
 void retire_done(struct reclaim *r)
 {
-    reuse_take_back(r);
     (void)retire_take(r);
     (void)retire_free(r, SIZE_MAX);
     for (struct retired *batch; (batch = pop(&r->limbo.pool)) != NULL;)

@@ -72,14 +72,11 @@ struct table_session {
     unsigned arena, stripe;
     bool touches; /* reads set the visited bit where the policy needs it */
     bool locked;  /* between table_begin() and table_end(): locked_shards are busy and odd */
-    struct retired *retired;         /* what was taken out since they were last handed over */
-    uint64_t short_bytes;            /* what it last failed to get */
-    unsigned waits;                  /* for memory, since something was last published */
-    _Atomic(struct retired *) slots; /* to be used again, from reuse.c; rounds may take them */
-    unsigned slots_pause;            /* so many slots come from the slab */
-    struct table_session *next;      /* reuse.c's */
-    uint64_t sequence;               /* table_session_sequence() */
-    struct gathered *gathered;       /* changes of a step; NULL: there were none so far */
+    struct retired *retired;   /* what was taken out since they were last handed over */
+    uint64_t short_bytes;      /* what it last failed to get */
+    unsigned waits;            /* for memory, since something was last published */
+    uint64_t sequence;         /* table_session_sequence() */
+    struct gathered *gathered; /* changes of a step; NULL: there were none so far */
     uint64_t locked_shards[TABLE_SHARDS / 64];
     uint64_t versions[TABLE_SHARDS]; /* scratch of table_get_together() */
 };

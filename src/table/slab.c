@@ -61,7 +61,6 @@ struct arena {
 
 struct slab {
     struct slab_pool pool;
-    _Atomic unsigned evacuated; /* pages */
     unsigned hand; /* arena and class where slab_evacuate() goes on; its caller's alone */
     struct arena arenas[SLAB_ARENAS];
 };
@@ -132,15 +131,9 @@ static struct class_pages *class_of_page_locked(struct arena *a, const struct sl
     return &a->classes[page->class];
 }
 
-static enum page_state page_state(const struct slab_page *page)
-{
-    return (enum page_state)__atomic_load_n(&page->state, __ATOMIC_RELAXED);
-}
-
-/* The state is looked at without the lock too, by slab_reuse(). */
 static void page_set_state(struct slab_page *page, enum page_state state, unsigned used_min)
 {
-    __atomic_store_n(&page->state, (uint8_t)state, __ATOMIC_RELAXED);
+    page->state = (uint8_t)state;
     page->used_min = (uint16_t)used_min;
 }
 
@@ -342,17 +335,6 @@ void *slab_alloc(struct slab *slab, unsigned arena, size_t size)
     return slot;
 }
 
-bool slab_reuse(struct slab *slab, void *slot, size_t size)
-{
-    if (__builtin_expect(atomic_load_explicit(&slab->evacuated, memory_order_relaxed) > 0, 0) &&
-        page_state(page_of(slot)) == PAGE_EVACUATED)
-        return false;
-    size_t bytes = class_bytes(class_of(size));
-    slab_unpoison(slot, bytes);
-    slab_poison((unsigned char *)slot + size, bytes - size);
-    return true;
-}
-
 /* --- freeing --- */
 
 static void page_give_slot(struct slab_page *page, unsigned char *slot)
@@ -521,7 +503,6 @@ struct slab_page *slab_evacuate(struct slab *slab, unsigned arena, unsigned perc
         struct slab_page *page = evacuate_class(a, at % CLASSES, percent_max, &used);
         if (!page)
             continue;
-        atomic_fetch_add_explicit(&slab->evacuated, 1, memory_order_relaxed);
         if (find_target(slab, page, used))
             return page;
         slab_evacuate_end(slab, page);
@@ -553,7 +534,6 @@ void slab_evacuate_end(struct slab *slab, struct slab_page *page)
     ASSERT(page->state == PAGE_EVACUATED);
     page_move_locked(a, page, &emptied);
     lock_give(&a->lock);
-    atomic_fetch_sub_explicit(&slab->evacuated, 1, memory_order_relaxed);
     give_pages(slab, emptied);
 }
 

@@ -38,11 +38,6 @@ void *slab_alloc(struct slab *slab, unsigned arena, size_t size);
 /* Free `count` slots, of any class and arena: many at once are cheaper. */
 void slab_free(struct slab *slab, void *const *slots, size_t count);
 
-/* Take a slot in use as one for `size` bytes of the same class, as slab_alloc() would give it but
- * with its first byte as it is; it was in use by the caller, who was online (core/qsbr.h) since.
- * False: its page is being emptied, the slot is to be freed. */
-bool slab_reuse(struct slab *slab, void *slot, size_t size);
-
 /* What of a budget's limit slots of an arena, and large items, leave to the last arena: of that are
  * small things without which nothing goes on. 1/64, at least four pages, at most 1/16. */
 uint64_t slab_rest(uint64_t limit, unsigned arena);

@@ -5,7 +5,6 @@
 
 #include "table/journal.h"
 #include "table/reclaim.h"
-#include "table/reuse.h"
 #include "table/shard.h"
 
 static void init_shards(struct table *t)
@@ -86,7 +85,6 @@ int table_session_open(struct table *t, struct table_session **ret_session)
     s->stripe = number % STRIPES;
     s->touches = true;
     budget_charge(&t->budget, sizeof *s);
-    reuse_session_open(t->reclaim, s);
     *ret_session = s;
     return TARN_OK;
 }
@@ -97,7 +95,6 @@ void table_session_close(struct table_session *s)
         return;
     reclaim_session_done(s);
     journal_session_done(s);
-    reuse_session_done(s);
     budget_give(&s->table->budget, sizeof *s);
     free(s);
 }

@@ -32,10 +32,6 @@ int table_no_memory(const struct table *t)
 static struct item *make_item(struct table_session *s, const struct tarn_record *record)
 {
     struct table *t = s->table;
-    size_t bytes = item_small_bytes(record->key, record->value.size, record->expire_ms);
-    void *slot = bytes <= SLAB_BYTES_MAX ? reclaim_reuse(s, bytes) : NULL;
-    if (slot != NULL)
-        return item_make(slot, record->key, record->value, record->expire_ms);
     return item_new(&t->items, s->arena, record->key, record->value, record->expire_ms, 0);
 }
 
