@@ -492,8 +492,8 @@ def test_every_cut_of_a_dump(run_tarn, tmp_path):
 # --- servers that do not play along ---
 
 def test_a_server_that_refuses(run_tarn, server):
-    running = server(None, "--memory", "16M")
-    lines = b"".join(b'{"key":"%d","value":"%s"}\n' % (i, b"v" * 10000) for i in range(4000))
+    running = server(None, "--memory", "64M")
+    lines = b"".join(b'{"key":"%d","value":"%s"}\n' % (i, b"v" * 20000) for i in range(4000))
     refused = run_tarn("load", where(running.port), input=lines, stdin=None)
     error = one_line(refused, "tarn load: standard input: line ")
     line = int(re.search(r"line (\d+)", error)[1])
