@@ -158,6 +158,14 @@ void directory_mark_synced(struct directory *d, uint64_t sequence)
     (void)write_synced(d, sequence);
 }
 
+int directory_lower_synced(struct directory *d, uint64_t sequence, struct tarn_error *error)
+{
+    int status = write_synced(d, sequence);
+    if (status == 0)
+        status = d->os->sync(d->os, d->synced_fd);
+    return status == 0 ? TARN_OK : os_error(error, status, "cannot write SYNCED in", d->path);
+}
+
 int directory_read_synced(struct directory *d, uint64_t *ret_sequence, struct tarn_error *error)
 {
     unsigned char bytes[SYNCED_BYTES], again[SYNCED_BYTES];
@@ -179,10 +187,7 @@ static int make_synced(struct directory *d, struct tarn_error *error)
     int status = open_file(d, "SYNCED", O_RDWR | O_CREAT, &d->synced_fd, error);
     if (status != TARN_OK)
         return status;
-    status = write_synced(d, 0);
-    if (status == 0)
-        status = d->os->sync(d->os, d->synced_fd);
-    return status == 0 ? TARN_OK : os_error(error, status, "cannot write SYNCED in", d->path);
+    return directory_lower_synced(d, 0, error);
 }
 
 /* --- the manifest --- */

@@ -54,6 +54,9 @@ TARN_MUST int directory_put_manifest(struct directory *d, const struct manifest 
 /* The mark of what is synced. A missing or damaged one of a directory that has a manifest: CORRUPT.
  */
 void directory_mark_synced(struct directory *d, uint64_t sequence);
+/* Make it durable that less counts as synced: what had been was cut. */
+TARN_MUST int directory_lower_synced(struct directory *d, uint64_t sequence,
+                                     struct tarn_error *error);
 TARN_MUST int directory_read_synced(struct directory *d, uint64_t *ret_sequence,
                                     struct tarn_error *error);
 

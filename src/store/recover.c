@@ -125,6 +125,10 @@ static int read_log(struct recovery *r, const struct tarn_options *options,
     if (status == TARN_OK)
         status = replay(d->directory.os, &start, apply_change, r, options->progress,
                         options->progress_context, ret_result, r->error);
+    /* Of a step that is cut because it is not whole the first part may have been synced. Said
+     * before it is cut, so that the log never ends before what counts as synced. */
+    if (status == TARN_OK && ret_result->sequence < start.synced_upto)
+        status = directory_lower_synced(&d->directory, ret_result->sequence, r->error);
     if (status == TARN_OK)
         status = replay_truncate(d->directory.os, &start, ret_result, r->error);
     return status;

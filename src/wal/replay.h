@@ -47,7 +47,9 @@ TARN_MUST int replay(const struct os *os, const struct replay_start *start, repl
                      void *context, tarn_progress progress, void *progress_context,
                      struct replay_result *ret_result, struct tarn_error *error);
 
-/* Cut the torn end that replay() found from the files, and make what is left durable. */
+/* Cut the torn end that replay() found from the files, and make what is left durable. If
+ * result->sequence is below start->synced_upto (of a step that is not whole, a part had been
+ * synced), see to it before that the next replay is told of no more than result->sequence. */
 TARN_MUST int replay_truncate(const struct os *os, const struct replay_start *start,
                               const struct replay_result *result, struct tarn_error *error);
 

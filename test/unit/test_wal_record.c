@@ -97,7 +97,7 @@ static void lengths(struct log *log)
     size_t whole = 0;
     for (size_t size = 0; size <= log->bytes.size; size++) {
         enum record_found last;
-        while (log->at[whole + 1] <= size && whole + 1 <= RECORDS)
+        while (whole + 1 <= RECORDS && log->at[whole + 1] <= size)
             whole++;
         assert_int_equal(read_all(log->encoding, guard_end(&guard, log->bytes.data, size), &last),
                          whole);
