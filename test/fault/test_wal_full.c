@@ -23,13 +23,14 @@ static void open_log(const struct wal_settings *settings)
         fail_msg("%s", error.text);
 }
 
-static void check_back(const struct wal_settings *settings, uint64_t appended)
+/* What comes back is `least` records or more, `most` at most. */
+static void check_back(const struct wal_settings *settings, uint64_t least, uint64_t most)
 {
     struct log_back back;
     log_back_read(&back, &disk.os, "/log", settings->files);
-    assert_true(back.run == appended && back.records == appended);
+    assert_true(back.run >= least && back.run <= most && back.records == back.run);
     assert_true(!back.broken && back.bad == 0);
-    for (uint64_t s = 1; s <= appended; s++)
+    for (uint64_t s = 1; s <= back.run; s++)
         assert_true(back.tags[s] == s);
     log_back_done(&back);
     disk_done(&disk);
@@ -70,10 +71,10 @@ static void check_waiters(uint64_t appended)
     wal_admit(wal); /* does not wait */
 }
 
-/* While the log recovers. */
+/* While the log recovers: some, as of steps that were under way. */
 static uint64_t append_meanwhile(uint64_t appended)
 {
-    while (wal_state(wal) != TARN_OK) {
+    for (int i = 0; i < 50 && wal_state(wal) != TARN_OK; i++) {
         assert_true(log_append(wal, appended + 1) == appended + 1);
         appended++;
         sched_yield();
@@ -106,7 +107,7 @@ static void test_rounds(void **state)
             wal_configure(wal, &settings);
         }
         assert_int_equal(wal_close(wal, NULL), TARN_OK);
-        check_back(&settings, appended);
+        check_back(&settings, appended, appended);
     }
 }
 
@@ -125,7 +126,7 @@ static void test_close_full(void **state)
     assert_true(figures.durable < appended);
     assert_int_equal(wal_close(wal, &error), TARN_NOSPACE);
     assert_non_null(strstr(error.text, "lost"));
-    check_back(&log_settings, figures.durable);
+    check_back(&log_settings, figures.durable, appended); /* the end may have been synced yet */
 }
 
 /* --- failed syncs --- */
