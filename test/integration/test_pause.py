@@ -263,6 +263,7 @@ def test_unblock(store, admin, request_, timed_out):
             assert admin.command("CLIENT", "UNBLOCK", identity, *words) == 1
             assert c.read_reply() == reply
             assert admin.command("CLIENT", "UNBLOCK", identity, *words) == 0
+            wait_until_waiting(admin, 0)  # the count follows the reply
 
 
 def test_clients_that_wait_for_ever_may_go(store, admin):
