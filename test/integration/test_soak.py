@@ -25,7 +25,8 @@ def soak(*flags):
 @pytest.mark.parametrize("policy", ["allkeys-sieve",
                                     pytest.param("volatile-ttl", marks=pytest.mark.heavy)])
 def test_flat(policy):
-    done = soak("--operations", 8 * CYCLE, "--policy", policy, "--growth", GROWTH, "--lag-ms", "30000")
+    done = soak("--operations", 8 * CYCLE, "--policy", policy, "--growth", GROWTH,
+                "--keys-lost", 60, "--lag-ms", "30000")
     assert done.status == 0, done
     assert done.out.endswith("\nflat\n") and "cycle 1," not in done.out, done
 
