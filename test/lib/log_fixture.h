@@ -24,13 +24,23 @@ static const struct wal_settings log_settings = {
 
 /* --- writing --- */
 
+/* Behind what is there already: the last sequence, and where each file ends. */
+static inline int log_open_after(const struct os *os, const char *directory,
+                                 const struct wal_settings *settings, uint64_t sequence,
+                                 const struct replay_end *ends, struct wal **ret_wal,
+                                 struct tarn_error *error)
+{
+    const struct wal_start start = {
+        .directory = directory, .store_id = LOG_STORE_ID, .sequence = sequence, .ends = ends};
+    return wal_open(os, settings, &start, ret_wal, error);
+}
+
 static inline int log_open(const struct os *os, const char *directory,
                            const struct wal_settings *settings, struct wal **ret_wal,
                            struct tarn_error *error)
 {
     const struct replay_end ends[WAL_FILES_MAX] = {0};
-    const struct wal_start start = {.directory = directory, .store_id = LOG_STORE_ID, .ends = ends};
-    return wal_open(os, settings, &start, ret_wal, error);
+    return log_open_after(os, directory, settings, 0, ends, ret_wal, error);
 }
 
 /* A change of 16 + `size` bytes, the first 8 of which are the tag. */
