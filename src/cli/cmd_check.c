@@ -90,7 +90,8 @@ static int conclude(struct checking *c, int status, struct interrupt *interrupt,
         print_verdict(c);
         return cli_flush(c->call->command->name);
     }
-    bool damaged = status == TARN_CORRUPT || status == TARN_IO;
+    bool damaged = (status == TARN_CORRUPT || status == TARN_IO) &&
+                   place_holds_store(c->call->os, c->call->words[0]);
     if (damaged && c->json)
         return print_json(c, error) == CLI_OK ? DAMAGED : NOT_CHECKED;
     int exit_status = cli_fail(c->call, interrupt, error);

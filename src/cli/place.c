@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "core/buffer.h"
 #include "store/store.h"
 
 /* Is there something of that name, and what? */
@@ -21,15 +20,18 @@ static bool examine(const struct os *os, const char *path, enum os_file_kind *re
     return result == 0;
 }
 
-static bool holds_store(const struct os *os, const char *directory)
+static void note_name(void *context, const char *name)
 {
-    enum os_file_kind kind;
-    struct buffer path = {0};
-    buffer_printf(&path, "%s/MANIFEST", directory);
-    buffer_append_byte(&path, 0);
-    bool holds = !path.failed && examine(os, (const char *)path.data, &kind);
-    buffer_done(&path);
-    return holds;
+    bool *holds = context;
+    if (strcmp(name, "MANIFEST") == 0 || strcmp(name, "SYNCED") == 0 ||
+        strncmp(name, "checkpoint-", 11) == 0 || strncmp(name, "wal-", 4) == 0)
+        *holds = true;
+}
+
+bool place_holds_store(const struct os *os, const char *directory)
+{
+    bool holds = false;
+    return os->list(os, directory, note_name, &holds) == 0 && holds;
 }
 
 int place_parse(const struct os *os, const char *word, struct place *ret_place,
@@ -39,7 +41,7 @@ int place_parse(const struct os *os, const char *word, struct place *ret_place,
     *ret_place = (struct place){.kind = PLACE_DIRECTORY, .path = word};
     if (examine(os, word, &kind)) {
         ret_place->kind = kind == OS_FILE_DIRECTORY ? PLACE_DIRECTORY : PLACE_FILE;
-        ret_place->is_store = kind == OS_FILE_DIRECTORY && holds_store(os, word);
+        ret_place->is_store = kind == OS_FILE_DIRECTORY && place_holds_store(os, word);
         return TARN_OK;
     }
     if (strchr(word, '/') != NULL && strncmp(word, "http://", 7) != 0)

@@ -19,6 +19,9 @@ struct place {
 TARN_MUST int place_parse(const struct os *os, const char *word, struct place *ret_place,
                           struct tarn_error *error);
 
+/* Are there files of a store in the directory? */
+bool place_holds_store(const struct os *os, const char *directory);
+
 /* MISSING: the directory is not there, or there is no store in it. */
 TARN_MUST int place_need_store(const struct place *place, struct tarn_error *error);
 

@@ -96,6 +96,7 @@ void directory_checkpoint_name(uint64_t number, char ret_name[DIRECTORY_NAME_BYT
 }
 
 struct contents {
+    bool manifest;
     unsigned data;    /* segments and checkpoints */
     unsigned strange; /* not ours */
     char example[64]; /* one of them */
@@ -108,6 +109,8 @@ static void note_name(void *context, const char *name)
     uint64_t number;
     if (is_segment(name, &file, &number) || directory_checkpoint_parse(name, &number)) {
         c->data++;
+    } else if (strcmp(name, "MANIFEST") == 0) {
+        c->manifest = true;
     } else if (strcmp(name, "LOCK") != 0 && strcmp(name, "SYNCED") != 0 &&
                strcmp(name, "lost+found") != 0 && strstr(name, ".tmp.") == NULL) {
         c->strange++;
@@ -115,19 +118,19 @@ static void note_name(void *context, const char *name)
     }
 }
 
-/* A directory without a manifest: is it one for a new store? */
+/* OK: it has a manifest, or is one for a new store. */
 static int check_new(struct directory *d, struct tarn_error *error)
 {
     struct contents c = {0};
     int status = d->os->list(d->os, d->path, note_name, &c);
     if (status != 0)
         return os_error(error, status, "cannot list", d->path);
-    if (c.data > 0)
+    if (c.data > 0 && !c.manifest)
         return error_set(error, TARN_CORRUPT,
                          "%s: MANIFEST is missing, but there are log segments or checkpoints; "
                          "`tarn repair` can salvage them into a new directory",
                          d->path);
-    if (c.strange > 0)
+    if (c.strange > 0 && !c.manifest)
         return error_set(
             error, TARN_INVALID,
             "%s: not a directory of a store, it holds \"%s\"; name an empty or a new one", d->path,
@@ -231,12 +234,21 @@ static int read_manifest(struct directory *d, struct manifest *ret_manifest,
 
 /* --- opening --- */
 
+/* Nothing is made in a directory that has other things in it. */
+static int make_lock(struct directory *d, bool readonly, struct tarn_error *error)
+{
+    int status = check_new(d, error);
+    if (status == TARN_OK && readonly)
+        status = error_set(error, TARN_CORRUPT, "%s: LOCK is missing: not a directory of a store",
+                           d->path);
+    return status == TARN_OK ? open_file(d, "LOCK", O_RDWR | O_CREAT, &d->lock_fd, error) : status;
+}
+
 static int lock(struct directory *d, bool readonly, struct tarn_error *error)
 {
-    int status = open_file(d, "LOCK", readonly ? O_RDWR : O_RDWR | O_CREAT, &d->lock_fd, error);
+    int status = open_file(d, "LOCK", O_RDWR, &d->lock_fd, error);
     if (status == TARN_MISSING)
-        return error_set(error, TARN_CORRUPT, "%s: LOCK is missing: not a directory of a store",
-                         d->path);
+        status = make_lock(d, readonly, error);
     if (status != TARN_OK)
         return status;
     status = d->os->lock(d->os, d->lock_fd);
