@@ -743,6 +743,62 @@ static void test_large(void **state)
     free(seen);
 }
 
+enum { WINDOW_BYTES = 1 << 20 }; /* of replay.c, for one file */
+
+/* A log of one segment, whose first record ends at an offset, before three others. */
+static void make_bordered(enum wal_encoding encoding, size_t border, unsigned char *space,
+                          struct buffer *out)
+{
+    const struct segment_header h = {encoding, 0, 1, WAL_LOG_STORE_ID, 9, 0, 0, 1};
+    unsigned char header[SEGMENT_HEADER_BYTES];
+    struct change put = {CHANGE_PUT, WAL_BYTES("key"), {space, WINDOW_BYTES / 2}, 0, 0};
+    struct record_chain chain = {.salt = h.salt};
+    segment_header_write(&h, header, &chain.checksum);
+    for (int i = 0; i < 2; i++) { /* once to see how long it becomes */
+        struct record_chain first = chain;
+        buffer_clear(out);
+        buffer_append(out, header, sizeof header);
+        wal_put(encoding, &put, (struct record_stamp){1, 0, false}, &first, out);
+        put.value.size += border - out->size;
+        if (i == 1)
+            chain = first;
+    }
+    assert_int_equal(out->size, border);
+    for (uint64_t sequence = 2; sequence <= 4; sequence++)
+        wal_put(encoding, wal_log_change(sequence), (struct record_stamp){sequence, 0, false},
+                &chain, out);
+}
+
+/* The window ends anywhere between and within records. */
+static void test_window_borders(void **state)
+{
+    (void)state;
+    unsigned char *space = malloc(WINDOW_BYTES + 200);
+    memset(space, 'v', WINDOW_BYTES + 200);
+    for (int e = 0; e < WAL_ENCODINGS; e++)
+        for (size_t border = WINDOW_BYTES - 120; border <= WINDOW_BYTES + 5; border++) {
+            static const uint64_t first[1] = {1};
+            struct buffer b = {0};
+            struct replay_result result;
+            struct tarn_error error;
+            uint64_t count = 0;
+            struct replay_start start = {.directory = WAL_LOG_DIRECTORY,
+                                         .store_id = WAL_LOG_STORE_ID,
+                                         .files = 1,
+                                         .first = first};
+            make_bordered((enum wal_encoding)e, border, space, &b);
+            memory_os_init(&memory);
+            memory_os_put(&memory, WAL_LOG_DIRECTORY "/wal-00-0000000001.log", buffer_view(&b), 0);
+            assert_int_equal(
+                replay(&memory.os, &start, count_changes, &count, NULL, NULL, &result, &error),
+                TARN_OK);
+            assert_int_equal(result.sequence, 4);
+            assert_int_equal(result.truncated_bytes, 0);
+            buffer_done(&b);
+        }
+    free(space);
+}
+
 /* --- what the callbacks say --- */
 
 struct stop {
@@ -1079,15 +1135,25 @@ static void test_cutting_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),         cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_lengths),       cmocka_unit_test(test_segments),
-        cmocka_unit_test(test_records),       cmocka_unit_test(test_void_segments),
-        cmocka_unit_test(test_sequences),     cmocka_unit_test(test_changes_before),
-        cmocka_unit_test(test_half_step),     cmocka_unit_test(test_last),
-        cmocka_unit_test(test_nothing),       cmocka_unit_test(test_large),
-        cmocka_unit_test(test_callbacks),     cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_salvage),       cmocka_unit_test(test_cutting),
-        cmocka_unit_test(test_cutting_fails), cmocka_unit_test(test_cutting_without_memory),
+        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_segments),
+        cmocka_unit_test(test_records),
+        cmocka_unit_test(test_void_segments),
+        cmocka_unit_test(test_sequences),
+        cmocka_unit_test(test_changes_before),
+        cmocka_unit_test(test_half_step),
+        cmocka_unit_test(test_last),
+        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_window_borders),
+        cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_salvage),
+        cmocka_unit_test(test_cutting),
+        cmocka_unit_test(test_cutting_fails),
+        cmocka_unit_test(test_cutting_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
