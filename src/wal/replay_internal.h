@@ -76,12 +76,47 @@ void source_done(struct source *s);
  * unless start->repair: CORRUPT, MISSING, for what cannot be a torn end. */
 TARN_MUST int source_next(struct source *s, struct tarn_error *error);
 
+/* ... and among these files: */
+
+/* An error at the present place, CORRUPT; or, for salvage, OK, and it is counted. */
+int source_damaged(struct source *s, struct tarn_error *error, const char *what);
+TARN_MUST int source_complain(struct source *s, struct tarn_error *error, const char *what);
+
+/* window_more() and window_seek(), with the progress told. */
+TARN_MUST int source_more(struct source *s, struct tarn_error *error);
+TARN_MUST int source_seek(struct source *s, uint64_t offset, struct tarn_error *error);
+
+/* Note that the file could end at the present place. */
+void source_mark(struct source *s);
+
+/* Read what is next in the open segment; the place stays before it. */
+TARN_MUST int source_read_record(struct source *s, enum record_found *ret_found,
+                                 struct tarn_error *error);
+
+/* --- replay_segment.c: opening segments --- */
+
+/* Go on to the next segment that has a header; is_open: there was one. */
+TARN_MUST int source_open_segment(struct source *s, struct tarn_error *error);
+/* Leave it; `extent`: its content. */
+void source_end_segment(struct source *s, uint64_t extent);
+/* Is there any segment behind the open one that is not void? The place becomes that of `before`. */
+TARN_MUST int source_look_later(struct source *s, bool *ret_later, struct tarn_error *error);
+
+/* --- replay_broken.c: where no record is --- */
+
+/* It is damage if there is a later segment; else the state is BROKEN. */
+TARN_MUST int source_judge(struct source *s, struct tarn_error *error);
+/* Salvage: the next record behind the present place whose checksum is right, if the head found
+ * before it says what that is seeded with; END: none. */
+TARN_MUST int source_find_sound(struct source *s, enum record_found *ret_found,
+                                struct tarn_error *error);
+
 /* BROKEN: is there a record behind it that was made when `sequence` was known to be synced?
  * *ret_records: heads of records there, up to that one. Sets extent, if there is none. */
 TARN_MUST int source_look_behind(struct source *s, uint64_t sequence, bool *ret_evidence,
                                  uint64_t *ret_records, struct tarn_error *error);
 
-/* What to do about it: the end of all messages about damage. */
+/* What to do about damage: the end of all messages about damage. */
 #define REPLAY_ADVICE                                                                              \
     "nothing was changed; see `tarn check`, and `tarn repair --accept-loss` for what is sound"
 

@@ -4,15 +4,10 @@
  * that it was synced. So what is not sound before another segment is damage, and only what is not
  * sound at the end of the last one is left for the caller to judge.
  *
- * A segment without a sound header and without content behind the place of one is void: making it
- * was interrupted. It never held a record, and is passed over wherever it is.
- *
  * Invariants
  * 1. `before` is where the view, or what is broken, begins; `chain` is as after the view.
  * 2. The sequences of a file rise, and none is below the first_sequence of its segment.
- * 3. Salvage (start->repair) only takes records whose checksum is right, seeded by what a head
- *    before them says.
- * Failure modes: reading, memory; damage as above, a missing or foreign segment, with its place. */
+ * Failure modes: reading, memory; damage as above, with its place. */
 #include <stdlib.h>
 
 #include "core/assert.h"
@@ -35,7 +30,7 @@ void source_done(struct source *s)
 
 /* --- what is wrong --- */
 
-static int damaged(struct source *s, struct tarn_error *error, const char *what)
+int source_damaged(struct source *s, struct tarn_error *error, const char *what)
 {
     uint64_t offset = window_offset(&s->window);
     return error_set_at(error, TARN_CORRUPT, offset, UINT64_MAX, "%s: byte %llu: %s: %s", s->path,
@@ -43,24 +38,12 @@ static int damaged(struct source *s, struct tarn_error *error, const char *what)
 }
 
 /* Damage, unless it is to be salvaged: then it is counted. */
-static int complain(struct source *s, struct tarn_error *error, const char *what)
+int source_complain(struct source *s, struct tarn_error *error, const char *what)
 {
     if (!s->reading->start->repair)
-        return damaged(s, error, what);
+        return source_damaged(s, error, what);
     s->reading->damaged_places++;
     return TARN_OK;
-}
-
-static int missing(struct source *s, uint64_t number, struct tarn_error *error)
-{
-    char name[SEGMENT_NAME_BYTES];
-    if (s->reading->start->repair) {
-        s->reading->damaged_places++;
-        return TARN_OK;
-    }
-    segment_name(s->file, number, name);
-    return error_set(error, TARN_MISSING, "%s/%s: this segment of the log is missing: %s",
-                     s->reading->start->directory, name, REPLAY_ADVICE);
 }
 
 /* --- bytes --- */
@@ -76,14 +59,14 @@ static int account(struct source *s, uint64_t read_before, struct tarn_error *er
     return TARN_OK;
 }
 
-static int more(struct source *s, struct tarn_error *error)
+int source_more(struct source *s, struct tarn_error *error)
 {
     uint64_t before = s->window.read_bytes;
     int status = window_more(&s->window, s->path, error);
     return status == TARN_OK ? account(s, before, error) : status;
 }
 
-static int seek(struct source *s, uint64_t offset, struct tarn_error *error)
+int source_seek(struct source *s, uint64_t offset, struct tarn_error *error)
 {
     uint64_t before = s->window.read_bytes;
     int status = window_seek(&s->window, offset, s->path, error);
@@ -98,298 +81,20 @@ static int pass_filling(struct source *s, bool *ret_all, struct tarn_error *erro
         struct tarn_bytes view = window_view(&s->window);
         *ret_all = record_only_filling(s->header.encoding, view);
         if (!*ret_all)
-            return seek(s, from, error);
+            return source_seek(s, from, error);
         window_pass(&s->window, view.size);
         if (window_is_last(&s->window))
             return TARN_OK;
-        int status = more(s, error);
+        int status = source_more(s, error);
         if (status != TARN_OK)
             return status;
     }
-}
-
-/* --- opening segments --- */
-
-enum segment_kind { SEGMENT_SOUND, SEGMENT_VOID, SEGMENT_DAMAGED };
-
-/* Is there anything but filling, of whatever encoding, from the present place on? */
-static int find_content(struct source *s, bool *ret_content, struct tarn_error *error)
-{
-    for (;;) {
-        struct tarn_bytes view = window_view(&s->window);
-        const unsigned char *p = view.data;
-        for (size_t i = 0; i < view.size; i++)
-            if (p[i] != 0 && p[i] != '\n') {
-                *ret_content = true;
-                return TARN_OK;
-            }
-        window_pass(&s->window, view.size);
-        *ret_content = false;
-        if (window_is_last(&s->window))
-            return TARN_OK;
-        int status = more(s, error);
-        if (status != TARN_OK)
-            return status;
-    }
-}
-
-/* Open a segment and read its header; the place is behind it if it is sound. */
-static int open_file(struct source *s, uint64_t number, struct segment_header *ret_header,
-                     uint64_t *ret_checksum, enum segment_kind *ret_kind, struct tarn_error *error)
-{
-    bool content;
-    free(s->path);
-    s->path = segment_path(s->reading->start->directory, s->file, number);
-    if (!s->path)
-        return error_set(error, TARN_NOMEM, "out of memory");
-    int status = window_open(&s->window, s->path, error);
-    if (status == TARN_OK && s->window.file_bytes > 0)
-        status = more(s, error);
-    if (status != TARN_OK)
-        return status;
-    struct tarn_bytes view = window_view(&s->window);
-    *ret_kind = SEGMENT_VOID;
-    if (view.size < SEGMENT_HEADER_BYTES)
-        return TARN_OK;
-    if (segment_header_read(view.data, ret_header, ret_checksum)) {
-        *ret_kind = SEGMENT_SOUND;
-        window_pass(&s->window, SEGMENT_HEADER_BYTES);
-        return TARN_OK;
-    }
-    window_pass(&s->window, SEGMENT_HEADER_BYTES);
-    status = find_content(s, &content, error);
-    if (status == TARN_OK && content) {
-        *ret_kind = SEGMENT_DAMAGED;
-        status = seek(s, 0, error);
-    }
-    return status;
-}
-
-/* What is wrong with a sound header where it is; NULL: nothing. */
-static const char *find_misplaced(const struct source *s, const struct segment_header *h,
-                                  uint64_t number)
-{
-    if (h->store_id != s->reading->start->store_id)
-        return "the segment belongs to another store";
-    if (h->file != s->file || h->number != number)
-        return "the segment is another one, which was renamed";
-    return NULL;
-}
-
-static const char *find_unchained(const struct source *s, const struct segment_header *h)
-{
-    if (!s->begun)
-        return h->previous_sequence > s->reading->start->after
-                   ? "changes before this segment are missing"
-                   : NULL;
-    if (h->previous_sequence != s->sequence || h->previous_checksum != s->chain.checksum)
-        return "the segment before ends too early, or is another one";
-    return NULL;
-}
-
-/* Note that the file could end here. */
-static void mark_place(struct source *s)
-{
-    uint64_t offset = window_offset(&s->window);
-    s->before = (struct source_place){{s->header.number, offset, s->sequence, s->chain.checksum},
-                                      s->passed_bytes + offset};
-}
-
-static void begin_segment(struct source *s, const struct segment_header *h, uint64_t checksum)
-{
-    if (!s->begun)
-        s->sequence = h->previous_sequence;
-    s->begun = s->is_open = true;
-    s->sealed = false;
-    s->header = *h;
-    s->chain = (struct record_chain){.salt = h->salt, .checksum = checksum};
-    mark_place(s);
-}
-
-/* The number that the next segment should have. */
-static uint64_t due_number(const struct source *s)
-{
-    uint64_t first = s->reading->start->first[s->file];
-    if (s->next > 0)
-        return s->list->numbers[s->next - 1] + 1;
-    return first ? first : 1;
-}
-
-/* Try the next segment; is_open if it can be read. */
-static int try_segment(struct source *s, struct tarn_error *error)
-{
-    struct segment_header h = {0};
-    uint64_t checksum, due = due_number(s), number = s->list->numbers[s->next];
-    enum segment_kind kind;
-    int status = number == due ? TARN_OK : missing(s, due, error);
-    if (status == TARN_OK)
-        status = open_file(s, number, &h, &checksum, &kind, error);
-    if (status != TARN_OK)
-        return status;
-    s->next++;
-    if (kind == SEGMENT_VOID)
-        return TARN_OK;
-    if (kind == SEGMENT_DAMAGED)
-        return complain(s, error, "the segment's header is damaged");
-    const char *wrong = find_misplaced(s, &h, number);
-    if (wrong)
-        return complain(s, error, wrong);
-    wrong = find_unchained(s, &h);
-    status = wrong ? complain(s, error, wrong) : TARN_OK;
-    if (status == TARN_OK)
-        begin_segment(s, &h, checksum);
-    return status;
-}
-
-/* Go on to the next segment that has a header; is_open: there was one. */
-static int open_segment(struct source *s, struct tarn_error *error)
-{
-    const uint64_t *last = s->reading->start->last;
-    while (s->next < s->list->count) {
-        int status = try_segment(s, error);
-        if (status != TARN_OK || s->is_open)
-            return status;
-    }
-    uint64_t due = due_number(s);
-    return last && last[s->file] >= due ? missing(s, due, error) : TARN_OK;
-}
-
-static void end_segment(struct source *s, uint64_t extent)
-{
-    s->passed_bytes += extent;
-    s->is_open = false;
-    window_close(&s->window);
-}
-
-/* --- what is broken --- */
-
-/* Is there any segment behind the open one that is not void? Leaves the window there. */
-static int find_later(struct source *s, bool *ret_later, struct tarn_error *error)
-{
-    struct segment_header h;
-    uint64_t checksum;
-    *ret_later = false;
-    for (size_t i = s->next; i < s->list->count && !*ret_later; i++) {
-        enum segment_kind kind;
-        int status = open_file(s, s->list->numbers[i], &h, &checksum, &kind, error);
-        if (status != TARN_OK)
-            return status;
-        *ret_later = kind != SEGMENT_VOID;
-    }
-    return TARN_OK;
-}
-
-/* Back to the segment that is being read. */
-static int reopen(struct source *s, struct tarn_error *error)
-{
-    free(s->path);
-    s->path = segment_path(s->reading->start->directory, s->file, s->before.end.number);
-    if (!s->path)
-        return error_set(error, TARN_NOMEM, "out of memory");
-    int status = window_open(&s->window, s->path, error);
-    if (status == TARN_OK && s->window.file_bytes < s->before.end.size)
-        status =
-            error_set(error, TARN_IO, "%s: the file became shorter while it was read", s->path);
-    return status == TARN_OK ? seek(s, s->before.end.size, error) : status;
-}
-
-static int judge_broken(struct source *s, struct tarn_error *error)
-{
-    bool later = false;
-    int status = TARN_OK;
-    if (s->next < s->list->count) {
-        status = find_later(s, &later, error);
-        if (status == TARN_OK)
-            status = reopen(s, error);
-    }
-    if (status == TARN_OK && later)
-        return damaged(s, error, "a change is damaged or missing, and there are later ones");
-    s->state = SOURCE_BROKEN;
-    return status;
-}
-
-/* The next head at or behind the present place, which becomes that of it; or the end. */
-static int find_head(struct source *s, bool *ret_found, struct record_mark *ret_mark,
-                     struct tarn_error *error)
-{
-    size_t head = record_head_bytes(s->header.encoding);
-    for (;;) {
-        struct tarn_bytes view = window_view(&s->window);
-        size_t at = 0;
-        *ret_found = record_find(s->header.encoding, view, s->chain.salt, &at, ret_mark);
-        window_pass(&s->window, *ret_found || view.size < head ? at : view.size - head + 1);
-        if (*ret_found || window_is_last(&s->window))
-            return TARN_OK;
-        int status = more(s, error);
-        if (status != TARN_OK)
-            return status;
-    }
-}
-
-static int read_here(struct source *s, enum record_found *ret_found, struct tarn_error *error);
-
-/* Salvage: the next record behind the present place whose checksum is right, if the head found
- * before it says what that is seeded with. */
-static int find_sound(struct source *s, enum record_found *ret_found, struct tarn_error *error)
-{
-    bool seeded = false, found;
-    for (;;) {
-        struct record_mark mark;
-        int status = find_head(s, &found, &mark, error);
-        *ret_found = RECORD_END;
-        if (status != TARN_OK || !found)
-            return status;
-        uint64_t offset = window_offset(&s->window);
-        if (seeded) {
-            status = read_here(s, ret_found, error);
-            if (status != TARN_OK || *ret_found == RECORD_FOUND || *ret_found == RECORD_SEAL)
-                return status;
-            status = seek(s, offset, error);
-            if (status != TARN_OK)
-                return status;
-        }
-        s->chain.checksum = mark.checksum;
-        seeded = true;
-        window_pass(&s->window, 1);
-    }
-}
-
-int source_look_behind(struct source *s, uint64_t sequence, bool *ret_evidence,
-                       uint64_t *ret_records, struct tarn_error *error)
-{
-    size_t head = record_head_bytes(s->header.encoding);
-    const unsigned char filling = record_filling(s->header.encoding);
-    ASSERT(s->state == SOURCE_BROKEN);
-    s->extent = window_offset(&s->window);
-    *ret_records = 0;
-    for (*ret_evidence = false; !*ret_evidence;) {
-        struct tarn_bytes view = window_view(&s->window);
-        const unsigned char *p = view.data;
-        struct record_mark mark;
-        for (size_t at = 0; record_find(s->header.encoding, view, s->chain.salt, &at, &mark);
-             at++) {
-            ++*ret_records;
-            *ret_evidence |= mark.stamp.durable_upto >= sequence;
-        }
-        size_t used = view.size;
-        while (used > 0 && p[used - 1] == filling)
-            used--;
-        if (used > 0)
-            s->extent = window_offset(&s->window) + used;
-        if (window_is_last(&s->window))
-            break;
-        window_pass(&s->window, view.size < head ? 0 : view.size - head + 1);
-        int status = more(s, error);
-        if (status != TARN_OK)
-            return status;
-    }
-    return TARN_OK;
 }
 
 /* --- records --- */
 
 /* Read what is next in the open segment; the place stays before it. */
-static int read_here(struct source *s, enum record_found *ret_found, struct tarn_error *error)
+int source_read_record(struct source *s, enum record_found *ret_found, struct tarn_error *error)
 {
     enum wal_encoding encoding = s->header.encoding;
     for (;;) {
@@ -402,7 +107,7 @@ static int read_here(struct source *s, enum record_found *ret_found, struct tarn
                           (*ret_found == RECORD_END && view.size < record_head_bytes(encoding));
         if (!wants_more || window_is_last(&s->window))
             return TARN_OK;
-        int status = more(s, error);
+        int status = source_more(s, error);
         if (status != TARN_OK)
             return status;
     }
@@ -416,24 +121,24 @@ static int finish(struct source *s, bool *ret_broken, struct tarn_error *error)
     int status = pass_filling(s, &all, error);
     *ret_broken = status == TARN_OK && !all;
     if (status == TARN_OK && all)
-        end_segment(s, offset);
+        source_end_segment(s, offset);
     return status;
 }
 
 static int take_seal(struct source *s, bool *ret_broken, struct tarn_error *error)
 {
     if (s->view.stamp.sequence != s->sequence) {
-        int status = complain(s, error, "the seal does not belong here");
+        int status = source_complain(s, error, "the seal does not belong here");
         if (status != TARN_OK)
             return status;
     }
     window_pass(&s->window, s->view.size);
     s->sealed = true;
-    mark_place(s);
+    source_mark(s);
     int status = finish(s, ret_broken, error);
     if (status != TARN_OK || !*ret_broken)
         return status;
-    return complain(s, error, "there is something behind the end of the log");
+    return source_complain(s, error, "there is something behind the end of the log");
 }
 
 /* The view is a record: is it one that may stand here? */
@@ -442,11 +147,11 @@ static int take_record(struct source *s, struct tarn_error *error)
     uint64_t sequence = s->view.stamp.sequence;
     if (!plant(PLANT_SEQUENCE_UNCHECKED) &&
         (sequence <= s->sequence || sequence < s->header.first_sequence)) {
-        int status = complain(s, error, "changes are not in their order");
+        int status = source_complain(s, error, "changes are not in their order");
         if (status != TARN_OK)
             return status;
         window_pass(&s->window, s->view.size);
-        mark_place(s);
+        source_mark(s);
         return TARN_OK; /* and not taken */
     }
     s->sequence = sequence;
@@ -475,9 +180,9 @@ static int salvage(struct source *s, struct tarn_error *error)
     enum record_found found;
     bool broken;
     s->reading->damaged_places++;
-    int status = find_sound(s, &found, error);
+    int status = source_find_sound(s, &found, error);
     if (status == TARN_OK && found == RECORD_END)
-        end_segment(s, s->window.file_bytes);
+        source_end_segment(s, s->window.file_bytes);
     else if (status == TARN_OK)
         status = take(s, found, &broken, error);
     return status;
@@ -492,15 +197,15 @@ static int advance(struct source *s, struct tarn_error *error)
         enum record_found found;
         bool broken = false;
         if (!s->is_open) {
-            status = open_segment(s, error);
+            status = source_open_segment(s, error);
             if (status != TARN_OK || !s->is_open)
                 return status;
         }
-        status = read_here(s, &found, error);
+        status = source_read_record(s, &found, error);
         if (status == TARN_OK)
             status = take(s, found, &broken, error);
         if (status == TARN_OK && broken)
-            status = s->reading->start->repair ? salvage(s, error) : judge_broken(s, error);
+            status = s->reading->start->repair ? salvage(s, error) : source_judge(s, error);
     }
     return status;
 }
@@ -511,7 +216,7 @@ int source_next(struct source *s, struct tarn_error *error)
     for (;;) {
         if (s->state == SOURCE_RECORD) {
             window_pass(&s->window, s->view.size);
-            mark_place(s);
+            source_mark(s);
         }
         int status = advance(s, error);
         if (status != TARN_OK || s->state != SOURCE_RECORD ||

@@ -94,8 +94,9 @@ static void write_binary(const struct segment_header *h, unsigned char *out, uin
     store_u64le(out + HEADER_CHECKSUM, *ret_checksum);
 }
 
-static bool parse_binary(const unsigned char *p, struct segment_header *h)
+static bool parse_binary(const unsigned char *p, struct segment_header *h, uint64_t *ret_sum)
 {
+    *ret_sum = load_u64le(p + HEADER_CHECKSUM);
     *h = (struct segment_header){
         .encoding = p[HEADER_ENCODING] == WAL_CBOR ? WAL_CBOR : WAL_BINARY,
         .file = load_u32le(p + HEADER_FILE),
@@ -169,7 +170,10 @@ static size_t take_hex(const unsigned char *p, size_t size, uint64_t *ret_value)
     return n;
 }
 
-static bool parse_json(const unsigned char *p, struct segment_header *h)
+static const char sum_before[] = ",\"sum\":\"";
+
+/* ret_sum: as it stands there; 0 if it does not. */
+static bool parse_json(const unsigned char *p, struct segment_header *h, uint64_t *ret_sum)
 {
     uint64_t v[FIELDS];
     size_t at = 0;
@@ -185,6 +189,10 @@ static bool parse_json(const unsigned char *p, struct segment_header *h)
             return false;
         at += size;
     }
+    size_t sum_size = sizeof sum_before - 1;
+    *ret_sum = 0;
+    if (SEGMENT_HEADER_BYTES - at > sum_size && memcmp(p + at, sum_before, sum_size) == 0)
+        take_hex(p + at + sum_size, SEGMENT_HEADER_BYTES - at - sum_size, ret_sum);
     *h = (struct segment_header){WAL_JSON, (unsigned)v[0], v[1], v[2], v[3], v[4], v[5], v[6]};
     return v[0] < WAL_FILES_MAX;
 }
@@ -200,13 +208,20 @@ void segment_header_write(const struct segment_header *header,
         write_binary(header, ret_bytes, ret_checksum);
 }
 
+bool segment_header_guess(const unsigned char bytes[SEGMENT_HEADER_BYTES],
+                          struct segment_header *ret_header, uint64_t *ret_checksum)
+{
+    return bytes[0] == '{' ? parse_json(bytes, ret_header, ret_checksum)
+                           : parse_binary(bytes, ret_header, ret_checksum);
+}
+
 bool segment_header_read(const unsigned char bytes[SEGMENT_HEADER_BYTES],
                          struct segment_header *ret_header, uint64_t *ret_checksum)
 {
     struct segment_header h;
     unsigned char again[SEGMENT_HEADER_BYTES];
     uint64_t checksum;
-    if (!(bytes[0] == '{' ? parse_json(bytes, &h) : parse_binary(bytes, &h)))
+    if (!segment_header_guess(bytes, &h, &checksum))
         return false;
     if (h.file >= WAL_FILES_MAX || h.number == 0)
         return false;

@@ -36,4 +36,9 @@ void segment_header_write(const struct segment_header *header,
 bool segment_header_read(const unsigned char bytes[SEGMENT_HEADER_BYTES],
                          struct segment_header *ret_header, uint64_t *ret_checksum);
 
+/* What was a header, by its fields and not by its checksum: any of them may be wrong. For salvage.
+ * False: nothing can be made of it. */
+bool segment_header_guess(const unsigned char bytes[SEGMENT_HEADER_BYTES],
+                          struct segment_header *ret_header, uint64_t *ret_checksum);
+
 #endif
