@@ -81,6 +81,8 @@ static int sync_log(struct durable *d, uint64_t *ret_sequence, struct tarn_error
     wal_figures_get(d->wal, &figures);
     *ret_sequence = figures.sequence;
     int status = wal_wait(d->wal, figures.sequence, WAL_DURABLE, 0);
+    if (status == TARN_OK && wal_state(d->wal) == TARN_IO) /* not all has been told to it */
+        status = TARN_IO;
     return status == TARN_OK ? TARN_OK : log_failure(d, status, error);
 }
 

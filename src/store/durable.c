@@ -89,10 +89,17 @@ static void use_dial(struct durable *d, const struct tarn_dial *dial)
 
 /* --- the journal --- */
 
+#define UNTOLD UINT64_MAX /* the sequence of changes that the log will never have */
+
+/* With `none` the log is there for a checkpoint only: one that has failed fails that (sync_log() in
+ * checkpoint.c), and holds up nobody. */
 static uint64_t append(void *context, const struct change *changes, const uint64_t *shards,
                        size_t count)
 {
-    return wal_append(((struct durable *)context)->wal, changes, shards, count);
+    struct durable *d = context;
+    uint64_t sequence = wal_append(d->wal, changes, shards, count);
+    bool needed = atomic_load(&d->durability) != TARN_DURABILITY_NONE;
+    return sequence != 0 || needed || wal_state(d->wal) != TARN_IO ? sequence : UNTOLD;
 }
 
 static uint64_t failed(void *context)

@@ -242,13 +242,14 @@ static unsigned char *make_room_locked(struct wal_file *f, const struct prepared
     return at;
 }
 
+/* begin: the sequence before the step. */
 static void place_locked(struct wal *wal, const struct scratch *s, const struct prepared *p,
-                         const struct record_stamp *stamp)
+                         const struct record_stamp *stamp, uint64_t begin)
 {
     struct wal_file *f = &wal->file[p->file];
     unsigned char *at = make_room_locked(f, p, s->bytes.data);
     if (f->tail->first == 0)
-        f->tail->first = stamp->sequence;
+        f->tail->first = begin + 1;
     f->tail->last = stamp->sequence;
     record_seal((enum wal_encoding)p->encoding, at, p->size, stamp, &f->chain);
     f->last_sequence = stamp->sequence;
@@ -260,13 +261,13 @@ static void place_all_locked(struct wal *wal, const struct scratch *s, size_t co
 {
     struct record_stamp stamp = {.durable_upto =
                                      atomic_load_explicit(&wal->durable, memory_order_relaxed)};
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, begin = wal->sequence;
     for (size_t i = 0; i < count; i++) {
         const struct prepared *p = &s->list[i];
         struct wal_file *f = &wal->file[p->file];
         stamp.sequence = ++wal->sequence;
         stamp.more = i + 1 < count;
-        place_locked(wal, s, p, &stamp);
+        place_locked(wal, s, p, &stamp, begin);
         bytes += p->size;
         if (f->pending_bytes >= f->wake_bytes) {
             f->wake_bytes = WAL_NEVER;

@@ -1,8 +1,9 @@
 /* How far the log has come: computing the three sequences, publishing them, waiting, failing.
  *
- * How: under the spin lock, `written` is the sequence before the first that any file has not
- * written, or the last one used if there is none; `durable` likewise. The horizon follows from them
- * and the dial. Both only ever grow, so a stale figure is no harm and is skipped.
+ * How: under the spin lock, `written` is the sequence before the first step of which any file has
+ * not written all, or the last one used if there is none; `durable` likewise: of a step that is not
+ * whole nothing would be replayed, so nothing of it counts. The horizon follows from them and the
+ * dial. Both only ever grow, so a stale figure is no harm and is skipped.
  *
  * Invariants
  * 1. What is published holds at that moment and from then on.

@@ -41,12 +41,24 @@ unsigned char record_filling(enum wal_encoding encoding)
     return encoding == WAL_JSON ? '\n' : 0;
 }
 
+/* Cutting a file fills the rest of a block with zeros, and its new size may be lost with power: so
+ * they are filling in any encoding. */
+static bool only_newlines(struct tarn_bytes bytes)
+{
+    const unsigned char *p = bytes.data;
+    bool only = true;
+    for (size_t i = 0; i < bytes.size; i++)
+        only &= p[i] == '\n' || p[i] == 0;
+    return only;
+}
+
 bool record_only_filling(enum wal_encoding encoding, struct tarn_bytes bytes)
 {
     const unsigned char *p = bytes.data;
+    if (encoding == WAL_JSON)
+        return only_newlines(bytes);
     /* Equal to itself moved by one, from a first byte that is the filling. */
-    return bytes.size == 0 ||
-           (p[0] == record_filling(encoding) && memcmp(p, p + 1, bytes.size - 1) == 0);
+    return bytes.size == 0 || (p[0] == 0 && memcmp(p, p + 1, bytes.size - 1) == 0);
 }
 
 size_t record_bytes_max(enum wal_encoding encoding)

@@ -81,6 +81,7 @@ bool record_evidence(enum wal_encoding encoding, struct tarn_bytes bytes, uint64
 void record_append_seal(enum wal_encoding encoding, uint64_t last_sequence,
                         struct record_chain *chain, struct buffer *out);
 unsigned char record_filling(enum wal_encoding encoding); /* the byte */
+/* That byte, or zeros, which are what is left of a size that was cut. */
 bool record_only_filling(enum wal_encoding encoding, struct tarn_bytes bytes);
 
 /* --- where the chain is broken --- */

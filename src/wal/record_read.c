@@ -172,8 +172,9 @@ static enum record_found find_payload(enum wal_encoding encoding, const struct h
 /* There is no head: filling, the start of one, or something else. */
 static enum record_found no_head(enum wal_encoding encoding, struct tarn_bytes bytes)
 {
-    if (bytes.size == 0 || (*(const unsigned char *)bytes.data == record_filling(encoding) &&
-                            record_only_filling(encoding, bytes)))
+    const unsigned char *p = bytes.data;
+    if (bytes.size == 0 ||
+        ((p[0] == record_filling(encoding) || p[0] == 0) && record_only_filling(encoding, bytes)))
         return RECORD_END;
     return bytes.size < record_head_bytes(encoding) ? RECORD_SHORT : RECORD_BAD;
 }

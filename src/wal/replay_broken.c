@@ -78,7 +78,7 @@ int source_look_behind(struct source *s, uint64_t sequence, bool *ret_evidence,
             *ret_evidence |= mark.stamp.durable_upto >= sequence;
         }
         size_t used = view.size;
-        while (used > 0 && p[used - 1] == filling)
+        while (used > 0 && (p[used - 1] == filling || p[used - 1] == 0))
             used--;
         if (used > 0)
             s->extent = window_offset(&s->window) + used;

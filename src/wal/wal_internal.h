@@ -34,7 +34,7 @@ struct chunk {
     struct chunk *next;
     unsigned char *data;
     size_t size, capacity;
-    uint64_t first, last;      /* sequences; 0: empty */
+    uint64_t first, last;      /* sequences; 0: empty. first: of the step that it begins in */
     struct record_chain chain; /* before its first record */
     enum wal_encoding encoding;
     bool apart;  /* data is an allocation of its own */

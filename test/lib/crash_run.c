@@ -40,6 +40,7 @@ struct run {
     bool sequenced;        /* all changes since it was opened have a sequence */
     unsigned changes_left; /* to be made before it is closed */
     uint64_t next_id;
+    uint64_t highest;    /* sequence of a change since it was opened, by one thread */
     uint64_t seen_power; /* sequence that was told to be durable */
     bool closed;         /* it was closed before, not crashed */
     bool fails_sync;     /* a sync is going to fail, or did, since it was opened */
@@ -161,6 +162,21 @@ static enum tarn_level any_level(struct worker *w)
     return n == 0 ? TARN_DURABLE : n == 1 ? TARN_WRITTEN : TARN_ACKNOWLEDGED;
 }
 
+/* Did it change nothing? An expiry that was the key's already: a single thread then sees a sequence
+ * that it has had before. */
+static bool is_vain(struct run *r, const struct history_step *step, uint64_t sequence)
+{
+    if (r->threads > 1 || sequence > r->highest) {
+        r->highest = sequence;
+        return false;
+    }
+    for (unsigned i = 0; i < step->count; i++)
+        if (step->effects[i].kind != CHANGE_EXPIRE)
+            fail(r, "a change got sequence %llu after %llu", (unsigned long long)sequence,
+                 (unsigned long long)r->highest);
+    return true;
+}
+
 /* A change was made and the call gave `status`: write it down, wait for it. */
 static void made(struct worker *w, const struct history_step *step, int status, struct moment then,
                  uint64_t asked_ns)
@@ -170,7 +186,9 @@ static void made(struct worker *w, const struct history_step *step, int status, 
     if (sequence == 0 && r->threads > 1)
         return; /* an expiry that was the key's already */
     if (w->defers && sequence == UINT64_MAX)
-        return; /* the log failed before it was told of the step */
+        return; /* the log failed before it was told of it */
+    if (w->defers && sequence != 0 && is_vain(r, step, sequence))
+        return;
     if (w->defers && sequence == 0)
         r->sequenced = false;
     if (!w->defers) {
@@ -758,7 +776,7 @@ static void begin_work(struct run *r)
     r->dial = r->options.dial;
     r->turned = 0;
     r->sequenced = true;
-    r->seen_power = 0;
+    r->seen_power = r->highest = 0;
     r->closed = false;
 }
 

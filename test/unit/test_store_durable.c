@@ -8,13 +8,15 @@
  * backup without the segments after the checkpoint. */
 #include "lib/test.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/random.h"
 #include "lib/scratch.h"
-#include "store/directory.h"
+#include "store/durable.h"
+#include "store/store.h"
 #include "tarn.h"
 
 enum { KEYS = 300, CALLS = 2000 / TEST_SLOWER, VALUE_MAX = 30000 };
@@ -457,6 +459,54 @@ static void checkpoints_in_background(void **state)
     end(&b);
 }
 
+/* --- without a log, while a checkpoint has one --- */
+
+static struct {
+    struct os os;
+    struct tarn *store;
+    struct tarn_session *session;
+    unsigned failures;
+} failing;
+
+/* When the checkpoint's file is made the log fails, and changes come. */
+static int open_and_fail(const struct os *os, const char *path, int flags, unsigned mode,
+                         int *ret_fd)
+{
+    const struct os *real = os->context;
+    if (failing.store != NULL && strstr(path, "checkpoint-") != NULL && (flags & O_CREAT)) {
+        (void)wal_fail(failing.store->durable->wal, "a test");
+        for (unsigned i = 0; i < 10; i++) {
+            char text[16];
+            failing.failures += tarn_put(failing.session, key_of(i, text),
+                                         (struct tarn_bytes){"v", 1}, 0) != TARN_OK;
+        }
+    }
+    return real->open(real, path, flags, mode, ret_fd);
+}
+
+/* With `none` a log that fails fails the checkpoint that has need of it, and holds up nobody. Bug
+ * planted: changes are refused; there seemed to be no memory for them. */
+static void log_fails_without_log(void **state)
+{
+    (void)state;
+    struct tarn_options options = options_of("none", TARN_DURABILITY_NONE);
+    struct tarn_error error;
+    failing.os = *os_real();
+    failing.os.context = (void *)(uintptr_t)os_real();
+    failing.os.open = open_and_fail;
+    assert_int_equal(store_open(&failing.os, &options, &failing.store, &error), TARN_OK);
+    assert_int_equal(tarn_session_open(failing.store, &failing.session, &error), TARN_OK);
+    tarn_offline(failing.session);
+    int status = tarn_checkpoint(failing.store, &error);
+    tarn_online(failing.session);
+    assert_int_equal(status, TARN_IO);
+    assert_non_null(strstr(error.text, "a test"));
+    assert_int_equal(failing.failures, 0);
+    tarn_session_close(failing.session);
+    tarn_close(failing.store);
+    failing.store = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +518,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(backup_opens, setup, teardown),
         cmocka_unit_test_setup_teardown(expiries, setup, teardown),
         cmocka_unit_test_setup_teardown(half_step_synced, setup, teardown),
+        cmocka_unit_test_setup_teardown(log_fails_without_log, setup, teardown),
         cmocka_unit_test_setup_teardown(misuse, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,15 +108,20 @@ static void lengths(struct log *log)
     guard_free(&guard);
 }
 
-/* The filling behind a log is its end; anything else in there is not. */
+/* The filling behind a log is its end, and so are zeros, which are what is left when a file was cut
+ * and power lost before its size was synced. Anything else in there is not. Bug planted: zeros are
+ * not, in JSON; then a store that lost power while it was closed did not open. */
 static void filling(struct log *log)
 {
     size_t size = log->bytes.size;
     enum record_found last;
-    for (int i = 0; i < 300; i++)
-        buffer_append_byte(&log->bytes, record_filling(log->encoding));
-    assert_int_equal(read_all(log->encoding, buffer_view(&log->bytes), &last), RECORDS);
-    assert_int_equal(last, RECORD_END);
+    for (int zeros = 3; zeros >= 0; zeros--) {
+        log->bytes.size = size;
+        for (int i = 0; i < 300; i++)
+            buffer_append_byte(&log->bytes, i / 100 < zeros ? 0 : record_filling(log->encoding));
+        assert_int_equal(read_all(log->encoding, buffer_view(&log->bytes), &last), RECORDS);
+        assert_int_equal(last, RECORD_END);
+    }
     for (size_t at = size; at < log->bytes.size; at++) {
         log->bytes.data[at] ^= 0x10;
         assert_int_equal(read_all(log->encoding, buffer_view(&log->bytes), &last), RECORDS);
