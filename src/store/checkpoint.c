@@ -1,6 +1,7 @@
 /* Checkpoints: the whole store into one file while it is served, then the log before it is dropped.
  *
- * How (doc/durability.md): new segments; walk the table; sync the log up to where it is by then;
+ * How (doc/durability.md): new segments; wait until all that the old ones were told of
+ * can be seen; walk the table; sync the log up to where it is by then;
  * read the file back; publish the manifest. What changes during the walk may or may not be in the
  * file: it is in the new segments, and replaying it ends the same.
  *
@@ -40,8 +41,10 @@ static void add(void *context, const struct tarn_record *record)
         walk->status = checkpoint_add(walk->writer, record, walk->error);
 }
 
-/* The walk may have met changes of steps that have not ended, and are told to the log only then. */
-static void wait_for_steps(struct tarn_session *session)
+/* All that is being changed is done. Before the walk: what the old segments have been told of can
+ * be seen, too. After it: it may have met changes of steps that are told to the log when they end.
+ */
+static void wait_for_changes(struct tarn_session *session)
 {
     table_begin(session->table, NULL, 0);
     table_end(session->table);
@@ -58,11 +61,12 @@ static int write_records(struct durable *d, struct checkpoint_writer *writer,
     if (status != TARN_OK)
         return status;
     tarn_session_touches(session, false);
+    wait_for_changes(session);
     do {
         table_scan_records(session->table, &cursor, RECORDS_A_TURN, add, &walk);
         tarn_quiescent(session);
     } while (cursor != 0 && walk.status == TARN_OK);
-    wait_for_steps(session);
+    wait_for_changes(session);
     tarn_session_close(session);
     return walk.status;
 }

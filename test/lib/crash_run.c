@@ -84,6 +84,17 @@ __attribute__((format(printf, 2, 3))) static void trace(struct run *r, const cha
     fprintf(r->disk.trace, "\n");
 }
 
+static void trace_effects(struct run *r, const struct history_step *step)
+{
+    static const char *const names[] = {"", "put", "delete", "expire", "patch", "flush"};
+    for (unsigned i = 0; i < step->count; i++) {
+        const struct history_effect *e = &step->effects[i];
+        trace(r, "    %s key %u: %zu bytes at %zu, expiry %lld, source %u%s", names[e->kind],
+              e->key, e->size, e->offset, (long long)e->expire_ms, e->source,
+              e->anew ? ", anew" : "");
+    }
+}
+
 static uint64_t below(uint64_t *random, uint64_t limit)
 {
     return random_below(random_next(random), limit);
@@ -196,9 +207,8 @@ static void made(struct worker *w, const struct history_step *step, int status, 
         sequence = 0;
     }
     size_t op = history_add(&r->history, step, sequence);
-    trace(r, "change %zu: sequence %llu, status %d: %u effects, first %d of key %u", op,
-          (unsigned long long)sequence, status, step->count, (int)step->effects[0].kind,
-          step->effects[0].key);
+    trace(r, "change %zu: sequence %llu, status %d", op, (unsigned long long)sequence, status);
+    trace_effects(r, step);
     if (!w->defers) {
         if (status >= 0)
             acknowledge(r, op, promise(r, then, TARN_ACKNOWLEDGED), TARN_ACKNOWLEDGED, asked_ns);
