@@ -282,8 +282,10 @@ static void hear(const struct script *s, const struct message *m, struct history
         break;
     case SAYS_BEGINS:
         (void)make_step(s, m->step, &step);
-        if (step.count > 0)
-            h->ops[history_add(h, &step, 0)].asked_ns = m->time_ns;
+        if (step.count > 0) {
+            size_t op = history_add(h, &step, 0); /* which moves them */
+            h->ops[op].asked_ns = m->time_ns;
+        }
         break;
     case SAYS_DONE:
         if (!heard->late)
