@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/random.h"
 #include "wal/wal_internal.h"
 
 #define SCRATCH_KEEP_BYTES (256u << 10) /* of a thread, between its calls */
@@ -117,9 +118,10 @@ static bool set_apart(struct wal *wal, struct scratch *s, struct prepared *p)
     return p->apart != NULL;
 }
 
+/* Mixed, as what deals may be a small number, such as that of a shard. */
 static unsigned file_of(const struct wal *wal, uint64_t hash)
 {
-    return wal->files == 1 ? 0 : (unsigned)((hash & UINT32_MAX) * wal->files >> 32);
+    return wal->files == 1 ? 0 : (unsigned)((random_mix(hash) >> 32) * wal->files >> 32);
 }
 
 static bool prepare(struct wal *wal, struct scratch *s, const struct change *change, uint64_t hash,

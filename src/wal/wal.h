@@ -67,10 +67,11 @@ TARN_MUST int wal_close(struct wal *wal, struct tarn_error *error);
 /* May changes be made now? OK, NOSPACE, IO (failed: for good). */
 TARN_MUST int wal_state(const struct wal *wal);
 
-/* Append `count` changes as one step: all or none of it is replayed. `hashes` of the keys deal them
- * to files. Returns the last one's sequence; 0: refused, as the log has failed or there is no
- * memory, and nothing was appended. A full disk is no reason to refuse: whoever makes changes asks
- * wal_state() before, and what is under way by then is kept in memory. The bytes are copied. */
+/* Append `count` changes as one step: all or none of it is replayed. `hashes` deal them to files:
+ * any numbers that go by the keys. Returns the last one's sequence; 0: refused, as the log has
+ * failed or there is no memory, and nothing was appended. A full disk is no reason to refuse:
+ * whoever makes changes asks wal_state() before, and what is under way by then is kept in memory.
+ * The bytes are copied. */
 TARN_MUST uint64_t wal_append(struct wal *wal, const struct change *changes, const uint64_t *hashes,
                               size_t count);
 

@@ -96,11 +96,38 @@ static void test_rotate(void **state)
     log_back_done(&back);
 }
 
+/* Whatever numbers deal changes to files, such as those of a few thousand shards, each gets some.
+ */
+static void test_deal(void **state)
+{
+    (void)state;
+    struct wal_settings settings = log_settings;
+    settings.files = 4;
+    settings.durability = WAL_PERIODIC; /* which fills no room ahead */
+    const char *directory = scratch_at(&scratch, "log");
+    struct wal *wal = must_open(directory, &settings);
+    for (uint64_t shard = 0; shard < ROUND_TRIPS; shard++) {
+        unsigned char value[8];
+        struct change change = log_change(shard + 1, value, sizeof value);
+        assert_true(wal_append(wal, &change, &shard, 1) == shard + 1);
+    }
+    must_close(wal);
+    for (unsigned file = 0; file < settings.files; file++) {
+        struct stat info;
+        char name[SEGMENT_NAME_BYTES], path[SCRATCH_PATH_BYTES + SEGMENT_NAME_BYTES];
+        segment_name(file, 1, name);
+        snprintf(path, sizeof path, "%s/%s", directory, name);
+        assert_int_equal(stat(path, &info), 0);
+        assert_true((uint64_t)info.st_size > ROUND_TRIPS / 8 * 50);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rotate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_deal, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
