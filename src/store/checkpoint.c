@@ -27,6 +27,7 @@
 
 #define RECORDS_A_TURN 256
 #define RETRY_NS       ((uint64_t)60 * 1000000000) /* after one that failed and nobody asked for */
+#define LOOK_NS        ((uint64_t)100 * 1000000)   /* how often waiting looks for a full disk */
 
 struct walk {
     struct checkpoint_writer *writer;
@@ -78,13 +79,26 @@ static int log_failure(struct durable *d, int status, struct tarn_error *error)
     return error_set(error, status, "%s: the log: %s", d->directory.path, figures.failure);
 }
 
+/* Wait until it is durable, unless the disk is full: that may last. */
+static int wait_durable(struct durable *d, uint64_t sequence)
+{
+    const struct os *os = d->directory.os;
+    int status = TARN_CANCELLED;
+    while (status == TARN_CANCELLED) {
+        status = wal_wait(d->wal, sequence, WAL_DURABLE, os->monotonic_ns(os) + LOOK_NS);
+        if (status == TARN_CANCELLED && wal_state(d->wal) != TARN_OK)
+            status = wal_state(d->wal);
+    }
+    return status;
+}
+
 /* Everything in the log up to now is durable; the last sequence. */
 static int sync_log(struct durable *d, uint64_t *ret_sequence, struct tarn_error *error)
 {
     struct wal_figures figures;
     wal_figures_get(d->wal, &figures);
     *ret_sequence = figures.sequence;
-    int status = wal_wait(d->wal, figures.sequence, WAL_DURABLE, 0);
+    int status = wait_durable(d, figures.sequence);
     if (status == TARN_OK && wal_state(d->wal) == TARN_IO) /* not all has been told to it */
         status = TARN_IO;
     return status == TARN_OK ? TARN_OK : log_failure(d, status, error);

@@ -8,6 +8,7 @@
  * backup without the segments after the checkpoint. */
 #include "lib/test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -461,29 +462,72 @@ static void checkpoints_in_background(void **state)
     end(&b);
 }
 
-/* --- without a log, while a checkpoint has one --- */
+/* --- a log that fails while there is a checkpoint --- */
+
+enum { FDS = 1024 };
 
 static struct {
     struct os os;
     struct tarn *store;
     struct tarn_session *session;
+    bool fills, full; /* the disk becomes full; else the log fails */
+    bool is_log[FDS]; /* of a descriptor */
     unsigned failures;
 } failing;
 
-/* When the checkpoint's file is made the log fails, and changes come. */
+static void change_meanwhile(void)
+{
+    for (unsigned i = 0; i < 10; i++) {
+        char text[16];
+        int status = tarn_put(failing.session, key_of(i, text), (struct tarn_bytes){"v", 1}, 0);
+        failing.failures += status != TARN_OK;
+    }
+}
+
+/* When the checkpoint's file is made the log gets into trouble, and changes come. */
 static int open_and_fail(const struct os *os, const char *path, int flags, unsigned mode,
                          int *ret_fd)
 {
     const struct os *real = os->context;
     if (failing.store != NULL && strstr(path, "checkpoint-") != NULL && (flags & O_CREAT)) {
-        (void)wal_fail(failing.store->durable->wal, "a test");
-        for (unsigned i = 0; i < 10; i++) {
-            char text[16];
-            failing.failures += tarn_put(failing.session, key_of(i, text),
-                                         (struct tarn_bytes){"v", 1}, 0) != TARN_OK;
-        }
+        failing.full = failing.fills;
+        if (!failing.fills)
+            (void)wal_fail(failing.store->durable->wal, "a test");
+        change_meanwhile();
     }
-    return real->open(real, path, flags, mode, ret_fd);
+    int status = real->open(real, path, flags, mode, ret_fd);
+    if (status == 0 && *ret_fd < FDS)
+        failing.is_log[*ret_fd] = strstr(path, "/wal-") != NULL;
+    return status;
+}
+
+static int write_if_room(const struct os *os, int fd, const void *data, size_t size,
+                         uint64_t offset, size_t *ret_size)
+{
+    const struct os *real = os->context;
+    if (failing.full && fd < FDS && failing.is_log[fd])
+        return -ENOSPC;
+    return real->write_at(real, fd, data, size, offset, ret_size);
+}
+
+static int checkpoint_failing(enum tarn_durability durability, bool fills, struct tarn_error *error)
+{
+    struct tarn_options options = options_of("failing", durability);
+    memset(&failing, 0, sizeof failing);
+    failing.fills = fills;
+    failing.os = *os_real();
+    failing.os.context = (void *)(uintptr_t)os_real();
+    failing.os.open = open_and_fail;
+    failing.os.write_at = write_if_room;
+    assert_int_equal(store_open(&failing.os, &options, &failing.store, error), TARN_OK);
+    assert_int_equal(tarn_session_open(failing.store, &failing.session, error), TARN_OK);
+    tarn_offline(failing.session);
+    int status = tarn_checkpoint(failing.store, error);
+    tarn_online(failing.session);
+    assert_int_equal(failing.failures, 0);
+    tarn_session_close(failing.session);
+    tarn_close(failing.store);
+    return status;
 }
 
 /* With `none` a log that fails fails the checkpoint that has need of it, and holds up nobody. Bug
@@ -491,22 +535,19 @@ static int open_and_fail(const struct os *os, const char *path, int flags, unsig
 static void log_fails_without_log(void **state)
 {
     (void)state;
-    struct tarn_options options = options_of("none", TARN_DURABILITY_NONE);
     struct tarn_error error;
-    failing.os = *os_real();
-    failing.os.context = (void *)(uintptr_t)os_real();
-    failing.os.open = open_and_fail;
-    assert_int_equal(store_open(&failing.os, &options, &failing.store, &error), TARN_OK);
-    assert_int_equal(tarn_session_open(failing.store, &failing.session, &error), TARN_OK);
-    tarn_offline(failing.session);
-    int status = tarn_checkpoint(failing.store, &error);
-    tarn_online(failing.session);
-    assert_int_equal(status, TARN_IO);
+    assert_int_equal(checkpoint_failing(TARN_DURABILITY_NONE, false, &error), TARN_IO);
     assert_non_null(strstr(error.text, "a test"));
-    assert_int_equal(failing.failures, 0);
-    tarn_session_close(failing.session);
-    tarn_close(failing.store);
-    failing.store = NULL;
+}
+
+/* A checkpoint whose log has no room is none, and does not wait for better times, nor does closing.
+ * Bug planted: it does, for ever. */
+static void log_is_full(void **state)
+{
+    (void)state;
+    struct tarn_error error;
+    assert_int_equal(checkpoint_failing(TARN_DURABILITY_ASYNC, true, &error), TARN_NOSPACE);
+    assert_non_null(strstr(error.text, "No space"));
 }
 
 /* --- a change that was told and cannot be seen yet --- */
@@ -582,6 +623,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(expiries, setup, teardown),
         cmocka_unit_test_setup_teardown(half_step_synced, setup, teardown),
         cmocka_unit_test_setup_teardown(log_fails_without_log, setup, teardown),
+        cmocka_unit_test_setup_teardown(log_is_full, setup, teardown),
         cmocka_unit_test_setup_teardown(told_before_a_checkpoint, setup, teardown),
         cmocka_unit_test_setup_teardown(misuse, setup, teardown),
     };
