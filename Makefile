@@ -156,7 +156,7 @@ test_folder = $(word 2,$(subst _, ,$(notdir $(1))))
 # test/lib/fault_malloc.c can fail these; so testlib.a comes once more behind what calls them.
 TEST_WRAP := $(foreach f,malloc calloc realloc aligned_alloc strdup strndup,-Wl,--wrap=$(f))
 # Programs whose threads take turns (test/lib/turns.h) have every way of waiting wrapped.
-TURNS_TESTS := unit/test_core_turns fault/test_store_crash fault/test_wal_power
+TURNS_TESTS := unit/test_core_turns unit/test_table_scan_steps fault/test_store_crash fault/test_wal_power
 TURNS_WRAP := $(addprefix -Wl$(comma)--wrap=,clock_gettime lock_wait nanosleep sched_yield \
     urcu_qsbr_synchronize_rcu $(addprefix pthread_,create join mutex_lock mutex_trylock \
     mutex_unlock cond_wait cond_timedwait cond_signal cond_broadcast))

@@ -5,10 +5,17 @@
  * so a cursor means the same in an array of any size, and a key that is there during the whole scan
  * is visited exactly once. Cursor 0 is the start and the end; place 0 of a shard > 0 is not 0.
  *
+ * What belongs in one bucket is gathered between two readings of the shard's version, and visited
+ * then: so no value from inside a step is. If a version was odd or has changed, again, and at last
+ * with the shard locked (not by a session that holds other locks, inside its own step).
+ *
  * Failure modes: none; a cursor that nobody has given is taken for what it says. */
+#include "core/assert.h"
 #include "table/journal.h"
 
 #define PLACE_BITS 24
+#define FOUND_MAX  64 /* some 7 belong in a bucket */
+#define TRIES_MAX  4
 _Static_assert(PLACES <= 1u << PLACE_BITS, "a place fits a cursor");
 
 struct walk {
@@ -19,20 +26,16 @@ struct walk {
     int64_t now_ms;
 };
 
-static const struct array *array_now(const struct table_session *s, uint32_t i)
-{
-    struct shard *shard = &s->table->shards[i];
-    uintptr_t array = atomic_load_explicit(&shard->array, memory_order_acquire);
-    return (const struct array *)(array & ~(uintptr_t)SHARD_BUSY);
-}
+/* Items of some neighbouring places, as they were at one moment. */
+struct found {
+    const struct array *array;
+    unsigned count;
+    uint64_t slots[FOUND_MAX];
+};
 
 static void visit_slot(struct walk *walk, uint64_t slot)
 {
-    const struct item *item = slot_item(slot);
-    if (item == NULL)
-        return;
-    item_freeze(item);
-    struct item_parts parts = item_parts(item);
+    struct item_parts parts = item_parts(slot_item(slot));
     if (table_expired(walk->s->table, parts.expire_ms, &walk->now_ms))
         return;
     const struct tarn_record record = {parts.key, parts.value, parts.expire_ms};
@@ -40,10 +43,25 @@ static void visit_slot(struct walk *walk, uint64_t slot)
     walk->visited++;
 }
 
-/* Visit the items of places from `from` on that belong in bucket `home`. */
-static void visit_home(struct walk *walk, const struct array *array, uint32_t home, uint32_t from)
+/* Add a slot's item, frozen, if it is one of the places [from, to). False: there is no room. */
+static bool add_slot(struct found *found, uint64_t slot, uint32_t index, uint32_t from, uint32_t to)
 {
-    uint32_t b = home;
+    const struct item *item = slot_item(slot);
+    if (item == NULL || index < from || index >= to)
+        return true;
+    if (found->count == FOUND_MAX)
+        return false;
+    item_freeze(item);
+    found->slots[found->count++] = slot;
+    return true;
+}
+
+/* Gather the items of the places [from, to), which belong in one bucket. False: too many. */
+static bool gather(struct found *found, uint32_t from, uint32_t to)
+{
+    const struct array *array = found->array;
+    uint32_t b = place_bucket(array, from);
+    found->count = 0;
     for (uint32_t n = 0; n < array->buckets_count; n++) {
         const struct bucket *bucket = &array->buckets[b];
         uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_acquire);
@@ -51,15 +69,15 @@ static void visit_home(struct walk *walk, const struct array *array, uint32_t ho
             if (tags_at(tags, i) == 0)
                 continue;
             uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
-            uint32_t index = slot_place(slot, tags_at(tags, i));
-            if (slot != 0 && index >= from && place_bucket(array, index) == home)
-                visit_slot(walk, slot);
+            if (!add_slot(found, slot, slot_place(slot, tags_at(tags, i)), from, to))
+                return false;
         }
         if (tags_displaced(tags) == 0)
             break;
         if (++b == array->buckets_count)
             b = 0;
     }
+    return true;
 }
 
 /* The first place that belongs in a later bucket than this place; PLACES: there is none. */
@@ -72,15 +90,50 @@ static uint32_t next_home(const struct array *array, uint32_t index)
     return first < PLACES ? (uint32_t)first : PLACES;
 }
 
+/* Gather from `from` on what belongs in its bucket, or the first of it if that is much; returns
+ * where to go on. */
+static uint32_t gather_next(struct found *found, const struct shard *shard, uint32_t from)
+{
+    found->array = shard_array(shard);
+    found->count = 0;
+    if (found->array->items_max == 0)
+        return PLACES;
+    uint32_t to = next_home(found->array, from);
+    while (!gather(found, from, to)) {
+        ASSERT(to - from > 1); /* places are hashes: not that many are equal */
+        to = from + (to - from) / 2;
+    }
+    return to;
+}
+
+/* ... between steps: as it was at one moment when none was under way. */
+static uint32_t gather_whole(const struct walk *walk, struct shard *shard, uint32_t from,
+                             struct found *found)
+{
+    if (walk->s->locked)
+        return gather_next(found, shard, from);
+    for (int i = 0; i < TRIES_MAX; i++) {
+        uint64_t version = atomic_load_explicit(&shard->version, memory_order_acquire);
+        if (version & 1)
+            break;
+        uint32_t to = gather_next(found, shard, from);
+        if (atomic_load_explicit(&shard->version, memory_order_acquire) == version)
+            return to;
+    }
+    lock_take(&shard->lock);
+    uint32_t to = gather_next(found, shard, from);
+    lock_give(&shard->lock);
+    return to;
+}
+
 /* Visit from `from` on in one shard; returns where to go on, PLACES: it is done. */
 static uint32_t walk_shard(struct walk *walk, uint32_t shard, uint32_t from, size_t count)
 {
-    const struct array *array = array_now(walk->s, shard);
-    if (array->items_max == 0)
-        return PLACES;
     while (from < PLACES && walk->visited < count) {
-        visit_home(walk, array, place_bucket(array, from), from);
-        from = next_home(array, from);
+        struct found found;
+        from = gather_whole(walk, &walk->s->table->shards[shard], from, &found);
+        for (unsigned i = 0; i < found.count; i++)
+            visit_slot(walk, found.slots[i]);
     }
     session_saw(walk->s, shard);
     return from;
