@@ -67,12 +67,18 @@ bool client_transaction_writes(const struct client *client);  /* is a queued req
 size_t client_transaction_bytes(const struct client *client); /* memory of the queue */
 
 /* What is done on a thread of its own. */
-enum job_kind { JOB_RELOAD, JOB_SAVE, JOB_BACKUP, JOBS_COUNT };
+enum job_kind { JOB_RELOAD, JOB_SAVE, JOB_BACKUP, JOB_SHUTDOWN, JOBS_COUNT };
 
 /* Start it. The client's later requests wait, while the worker serves others, until it is done;
  * then the worker answers +OK, or -ERR and the reason. If one of the kind is under way already,
  * answers an error at once. argument: as server_job_start(). */
 void client_job(struct client *client, enum job_kind kind, const char *argument);
+
+/* SHUTDOWN with a checkpoint before: the client waits for it and sees the end of the server, or if
+ * it fails an error, and the server goes on. */
+void client_shutdown(struct client *client);
+/* It is to go on when the checkpoint under way is done. False: there is none. */
+bool server_abort_shutdown(struct server *server);
 
 /* --- waiting: park.c. The client's later requests wait, while the worker serves others. Not inside
  * EXEC, but for client_pause(). --- */

@@ -70,44 +70,66 @@ void cmd_lolwut(struct client *client, const struct resp_request *request)
     reply_verbatim(&client->reply, "txt", (struct tarn_bytes){text, sizeof text - 1});
 }
 
-/* Can there be a checkpoint of what is served, or is none needed? */
-static bool can_save(struct client *client)
-{
-    return !server_is_writable(client->server) || server_config(client->server)->directory[0] != 0;
-}
+/* What SHUTDOWN was told. */
+struct shutdown_words {
+    bool save, nosave, now, force, abort;
+};
 
-/* SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]: a checkpoint at the end as checkpoint-at-exit says,
- * or as said here. Nothing but that is to be waited for, so there is nothing to abort. */
-void cmd_shutdown(struct client *client, const struct resp_request *request)
+static bool parse_shutdown(const struct resp_request *request, struct shutdown_words *w)
 {
-    bool save = false, nosave = false, abort = false, force = false, other = false;
     for (size_t i = 1; i < request->count; i++) {
-        bool *word = command_arg_is(request, i, "save")     ? &save
-                     : command_arg_is(request, i, "nosave") ? &nosave
-                     : command_arg_is(request, i, "abort")  ? &abort
-                     : command_arg_is(request, i, "now")    ? &other
-                     : command_arg_is(request, i, "force")  ? &force
+        bool *word = command_arg_is(request, i, "save")     ? &w->save
+                     : command_arg_is(request, i, "nosave") ? &w->nosave
+                     : command_arg_is(request, i, "abort")  ? &w->abort
+                     : command_arg_is(request, i, "now")    ? &w->now
+                     : command_arg_is(request, i, "force")  ? &w->force
                                                             : NULL;
-        if (word == NULL) {
-            command_reply_syntax_error(client);
-            return;
-        }
+        if (word == NULL)
+            return false;
         *word = true;
     }
-    if ((save && nosave) || (abort && (save || nosave || force || other))) {
+    return !(w->save && w->nosave) && !(w->abort && (w->save || w->nosave || w->force || w->now));
+}
+
+/* Without a checkpoint before, at least: there is no reply, the client sees the end. */
+static void stop_now(struct client *client, const struct shutdown_words *words)
+{
+    client->close_after_reply = true;
+    if (words->save || words->nosave)
+        server_stop_saving(client->server, words->save);
+    else
+        server_stop(client->server);
+}
+
+static bool saves_at_exit(struct server *server)
+{
+    server_config_lock(server);
+    bool saves = server_config(server)->checkpoint_at_exit;
+    server_config_unlock(server);
+    return saves;
+}
+
+/* SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]: after a checkpoint, as checkpoint-at-exit says or
+ * as said here; if that fails the server goes on. With FORCE it is tried at the end, and the server
+ * ends in any case. There are no replicas to be waited for, so NOW changes nothing. */
+void cmd_shutdown(struct client *client, const struct resp_request *request)
+{
+    struct server *server = client->server;
+    struct shutdown_words words = {0};
+    bool is_kept = server_config(server)->directory[0] != 0; /* never changes */
+    if (!parse_shutdown(request, &words))
         command_reply_syntax_error(client);
-    } else if (abort) {
+    else if (words.abort && server_abort_shutdown(server))
+        reply_simple(&client->reply, "OK");
+    else if (words.abort)
         reply_error(&client->reply, "ERR No shutdown in progress.");
-    } else if (save && !force && !can_save(client)) {
+    else if (words.save && !words.force && !is_kept && server_is_writable(server))
         reply_error(&client->reply, "ERR Errors trying to SHUTDOWN: there is nowhere to save to, "
                                     "the store is in memory only");
-    } else {
-        client->close_after_reply = true; /* there is no reply: the client sees the end */
-        if (save || nosave)
-            server_stop_saving(client->server, save);
-        else
-            server_stop(client->server);
-    }
+    else if (is_kept && !words.nosave && !words.force && (words.save || saves_at_exit(server)))
+        client_shutdown(client);
+    else
+        stop_now(client, &words);
 }
 
 void cmd_reload(struct client *client, const struct resp_request *request)

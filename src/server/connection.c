@@ -555,7 +555,7 @@ void connection_on_tick(struct connection *c)
 
 void connection_unpark(struct connection *c, const struct tarn_error *error)
 {
-    c->parked = false;
+    c->parked = c->parked_to_end = false;
     if (c->state == CONNECTION_OPEN && !c->parked_silent) {
         if (error != NULL)
             reply_error(&c->client.reply, "ERR %s", error->text);
@@ -575,10 +575,15 @@ void connection_go_on(struct connection *c)
 
 void connection_stop(struct connection *c)
 {
-    if (c->parked && c->park_link == NULL) {
+    if (c->parked && c->parked_to_end) {
         c->parked = false;
-        reply_error(&c->client.reply, "ERR the server stops before this is done");
-        c->replies++;
+        c->state = CONNECTION_CLOSING;
+    } else if (c->parked && c->park_link == NULL) {
+        c->parked = false;
+        if (!c->parked_silent) {
+            reply_error(&c->client.reply, "ERR the server stops before this is done");
+            c->replies++;
+        }
     } else if (!park_stop(c) && c->state == CONNECTION_OPEN) {
         c->state = CONNECTION_CLOSING;
     }

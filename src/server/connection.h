@@ -47,6 +47,7 @@ struct connection {
     bool held;          /* complete requests may wait in `input` until output was read */
     bool parked;        /* waits (for a job, or in park.c); later requests wait with it */
     bool parked_silent; /* ... and wants no reply */
+    bool parked_to_end; /* ... and for the end of the server */
     bool gated;         /* replies are held for the log; in gate.c's list */
     bool gate_deaf;     /* ... and it has sent more meanwhile: EPOLLIN is not watched */
     bool monitors;      /* MONITOR; in the worker's list of monitors */

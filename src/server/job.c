@@ -1,6 +1,8 @@
 /* Work that takes long, on threads of its own: a reload, a checkpoint that somebody waits for, a
  * backup; one of each kind at a time. Workers go on serving meanwhile. A client that asked for it
- * is parked; the work's thread leaves the result with the client's worker, which answers.
+ * is parked; the work's thread leaves the result with the client's worker, which answers. A
+ * checkpoint that was well made for SHUTDOWN has no result: the end of the server is what the
+ * client sees.
  *
  * Failure modes: what fails is logged, and the store is as it was. */
 #include <stdlib.h>
@@ -10,7 +12,7 @@
 #include "server/connection.h"
 #include "server/log.h"
 
-#define SAVE_AGAIN_US 10000 /* at the end of the server: a checkpoint is under way */
+#define SAVE_AGAIN_US 10000 /* before the end of the server: a checkpoint is under way */
 
 struct job {
     struct server *server;
@@ -43,6 +45,21 @@ static int run_save(struct server *server, const char *argument, struct tarn_err
 {
     (void)argument;
     return tarn_checkpoint(server->store, error);
+}
+
+/* A checkpoint of all up to now: one that was begun before lacks what came after it. */
+static int save_after_others(struct server *server, struct tarn_error *error)
+{
+    int status;
+    while ((status = tarn_checkpoint(server->store, error)) == TARN_BUSY)
+        usleep(SAVE_AGAIN_US);
+    return status;
+}
+
+static int run_save_to_stop(struct server *server, const char *argument, struct tarn_error *error)
+{
+    (void)argument;
+    return save_after_others(server, error);
 }
 
 static int run_backup(struct server *server, const char *argument, struct tarn_error *error)
@@ -86,6 +103,8 @@ static const struct job_row {
                   log_saved},
     [JOB_BACKUP] = {"backup-started", "backup-failed", "a backup is under way already", run_backup,
                     log_backed_up},
+    [JOB_SHUTDOWN] = {"save-started", "save-failed", "Shutdown already in progress",
+                      run_save_to_stop, log_saved},
 };
 
 /* --- a job -------------------------------------------------------------------------------- */
@@ -111,7 +130,10 @@ static void *job_main(void *argument)
     /* Before anybody is told: who was told may ask for the next one at once. */
     pthread_mutex_lock(&server->jobs_lock);
     server->jobs[job->kind].running = false;
+    bool aborted = server->jobs[job->kind].aborted;
     pthread_mutex_unlock(&server->jobs_lock);
+    if (status == TARN_OK && aborted)
+        status = error_set(&error, TARN_CANCELLED, "aborted");
     if (job->done != NULL)
         job->done(job->context, status, &error);
     job_free(job);
@@ -137,6 +159,7 @@ static int start_locked(struct job **job, struct tarn_error *error)
     if (pthread_create(&slot->thread, NULL, job_main, *job) != 0)
         return error_set(error, TARN_NOMEM, "no thread for it");
     slot->started = slot->running = true;
+    slot->aborted = false;
     *job = NULL;
     return TARN_OK;
 }
@@ -178,9 +201,7 @@ void server_jobs_join(struct server *server)
 
 int server_save(struct server *server, struct tarn_error *error)
 {
-    int status;
-    while ((status = tarn_checkpoint(server->store, error)) == TARN_BUSY)
-        usleep(SAVE_AGAIN_US); /* one that was begun before lacks what came after it */
+    int status = save_after_others(server, error);
     if (status == TARN_OK)
         log_saved(server);
     else
@@ -205,24 +226,64 @@ static void leave_result(void *context, int status, const struct tarn_error *err
     loop_wake(&w->loop);
 }
 
-void client_job(struct client *client, enum job_kind kind, const char *argument)
+/* As leave_result(), of the checkpoint before SHUTDOWN. What was changed behind it is in the log;
+ * without one a last checkpoint has it. */
+static void stop_or_leave_result(void *context, int status, const struct tarn_error *error)
+{
+    (void)error;
+    struct job_result *result = context;
+    struct server *server = result->worker->server;
+    if (status != TARN_OK) {
+        struct tarn_error told;
+        error_set(&told, status, "Errors trying to SHUTDOWN. Check logs.");
+        leave_result(context, status, &told);
+        return;
+    }
+    free(result);
+    server_stop_saving(server, !server_is_logged(server));
+}
+
+/* False: the error is answered. */
+static bool park_for(struct client *client, enum job_kind kind, const char *argument,
+                     void (*done)(void *context, int status, const struct tarn_error *error))
 {
     struct connection *c = connection_of(client);
     struct tarn_error error;
     struct job_result *result = calloc(1, sizeof *result);
     if (result == NULL) {
         reply_error(&client->reply, "ERR out of memory");
-        return;
+        return false;
     }
     result->worker = client->worker;
     result->client_id = client->id;
-    if (server_job_start(client->server, kind, argument, leave_result, result, &error) != TARN_OK) {
+    if (server_job_start(client->server, kind, argument, done, result, &error) != TARN_OK) {
         free(result);
         reply_error(&client->reply, "ERR %s", error.text);
-        return;
+        return false;
     }
     c->parked = true;
     c->parked_silent = client->reply_mode != CLIENT_REPLY_ON;
+    return true;
+}
+
+void client_job(struct client *client, enum job_kind kind, const char *argument)
+{
+    (void)park_for(client, kind, argument, leave_result);
+}
+
+void client_shutdown(struct client *client)
+{
+    if (park_for(client, JOB_SHUTDOWN, NULL, stop_or_leave_result))
+        connection_of(client)->parked_to_end = true;
+}
+
+bool server_abort_shutdown(struct server *server)
+{
+    pthread_mutex_lock(&server->jobs_lock);
+    bool running = server->jobs[JOB_SHUTDOWN].running;
+    server->jobs[JOB_SHUTDOWN].aborted = running;
+    pthread_mutex_unlock(&server->jobs_lock);
+    return running;
 }
 
 /* Tell the client this result is for, unless it has gone. */

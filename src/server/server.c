@@ -282,13 +282,17 @@ void server_close(struct server *server)
 {
     if (server == NULL)
         return;
+    farewell_waits_for(server->farewell, "a checkpoint, a backup or a reload");
     server_jobs_join(server);
+    farewell_waits_for(server->farewell, "HTTP requests");
     http_close(server->http);
     gate_unlisten(server);
     for (unsigned i = 0; i < server->workers_count; i++)
         worker_close(server->workers[i]);
     free(server->workers);
+    farewell_waits_for(server->farewell, "the log to be written and synced");
     tarn_close(server->store);
+    farewell_end(server->farewell);
     loop_close(&server->loop);
     if (server->signals_fd >= 0)
         (void)server->os->close(server->os, server->signals_fd);
@@ -343,8 +347,21 @@ void server_stop(struct server *server)
     loop_wake(&server->loop); /* supervise() does the rest */
 }
 
-static void stop(struct server *server)
+/* Leave signals to the end's own watch, which begins. */
+static void begin_farewell(struct server *server, bool signalled)
 {
+    if (server->farewell != NULL)
+        return;
+    int status = farewell_begin(server->os, server->signals_fd, signalled, &server->farewell);
+    if (status == 0)
+        loop_remove(&server->loop, server->signals_fd);
+    else
+        log_event(LOG_WARNING, "server", "end-not-watched", "reason=\"%s\"", strerror(-status));
+}
+
+static void stop(struct server *server, bool signalled)
+{
+    begin_farewell(server, signalled);
     atomic_store_explicit(&server->stopping, true, memory_order_release);
     if (server->http != NULL)
         http_stop_accepting(server->http);
@@ -365,10 +382,11 @@ static void log_ready(struct server *server)
               size, bind, close, server->port, http, bind, server->workers_count);
 }
 
-/* Act on the signals that have come. stopping: one to stop has come before. */
+/* Act on the signals that have come, until the end's watch does. stopping: one to stop has come
+ * before. */
 static void take_signals(struct server *server, bool *stopping)
 {
-    for (;;) {
+    while (server->farewell == NULL) {
         int signal = loop_signals_read(server->signals_fd);
         if (signal < 0)
             return;
@@ -385,7 +403,7 @@ static void take_signals(struct server *server, bool *stopping)
         *stopping = true;
         log_event(LOG_INFO, "server", "stopping", "signal=%s",
                   signal == SIGTERM ? "SIGTERM" : "SIGINT");
-        stop(server);
+        stop(server, true);
     }
 }
 
@@ -426,7 +444,7 @@ static int supervise(struct server *server)
         if (!stopping && atomic_load(&server->stopping)) {
             stopping = true; /* SHUTDOWN, or a worker failed and said so */
             log_event(LOG_INFO, "server", "stopping", "reason=request");
-            stop(server);
+            stop(server, false);
         }
     }
     return 0;
@@ -459,15 +477,17 @@ int server_run(struct server *server, struct tarn_error *error)
             charge_base(server);
         log_ready(server);
     } else {
-        stop(server);
+        stop(server, false);
     }
     status = supervise(server);
     if (status != 0)
-        stop(server);
+        stop(server, false);
     for (unsigned i = 0; i < server->workers_count; i++)
         if (server->workers[i]->started)
             pthread_join(server->workers[i]->thread, NULL);
-    loop_remove(&server->loop, server->signals_fd);
+    if (server->farewell == NULL)
+        loop_remove(&server->loop, server->signals_fd);
+    farewell_waits_for(server->farewell, "the checkpoint at the end");
     int saved = save_at_stop(server, error);
     log_event(LOG_INFO, "server", "stopped", "uptime_seconds=%llu",
               (unsigned long long)server_uptime_seconds(server));

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "os/loop.h"
+#include "server/farewell.h"
 #include "server/http.h"
 #include "server/server.h"
 #include "server/slowlog.h"
@@ -41,6 +42,7 @@ struct server {
     _Atomic bool stopping;
     struct loop loop; /* of the thread in server_run: signals, and the end of workers */
     int signals_fd;
+    struct farewell *farewell; /* from the beginning of the end; NULL: not yet, or none */
 
     _Atomic uint64_t client_id_next;
     _Atomic uint64_t connections_now; /* RESP, of all workers */
@@ -68,6 +70,7 @@ struct server {
     struct job_slot {
         pthread_t thread;
         bool running, started; /* started: the thread is to be joined */
+        bool aborted;          /* what was to follow is not to */
     } jobs[JOBS_COUNT];
 };
 

@@ -1,10 +1,11 @@
 /* Preloaded into the server under test: a disk that is slow, fails or is full when the test says
- * so, by making a file in the directory $HELD_DISK. It concerns the files of the log (wal-*) only.
+ * so, by making a file in the directory $HELD_DISK. Of the files of the log (wal-*):
  *
  *   hold   fdatasync() waits for as long as there is this file
  *   fail   fdatasync() fails with EIO
  *   full   pwrite() and fallocate() fail with ENOSPC
- */
+ *
+ * and of checkpoints: hold-save and fail-save, for fsync(). */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@ static int is_on(const char *name)
     return access(path, F_OK) == 0;
 }
 
-static int is_log(int fd)
+static int is_named(int fd, const char *name)
 {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
@@ -31,20 +32,38 @@ static int is_log(int fd)
     if (size < 0)
         return 0;
     path[size] = 0;
-    return strstr(path, "/wal-") != NULL;
+    return strstr(path, name) != NULL;
+}
+
+static int is_log(int fd)
+{
+    return is_named(fd, "/wal-");
+}
+
+/* 0, or -1 with errno. */
+static int wait_or_fail(const char *hold, const char *fail)
+{
+    while (is_on(hold))
+        usleep(1000);
+    if (!is_on(fail))
+        return 0;
+    errno = EIO;
+    return -1;
 }
 
 int fdatasync(int fd)
 {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
-    if (is_log(fd)) {
-        while (is_on("hold"))
-            usleep(1000);
-        if (is_on("fail")) {
-            errno = EIO;
-            return -1;
-        }
-    }
+    if (is_log(fd) && wait_or_fail("hold", "fail") != 0)
+        return -1;
+    return real(fd);
+}
+
+int fsync(int fd)
+{
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    if (is_named(fd, "/checkpoint-") && wait_or_fail("hold-save", "fail-save") != 0)
+        return -1;
     return real(fd);
 }
 

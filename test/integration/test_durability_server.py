@@ -37,6 +37,11 @@ class Kept(conftest.Server):
         if not self.killed:
             super().stop()
 
+    def ends(self, status):
+        """It ends by itself, with this status."""
+        assert self.wait_exit() == status
+        self.killed = True
+
     def info(self, section="persistence"):
         text = self.command("INFO", section).decode()
         return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
@@ -327,6 +332,52 @@ def test_stop_waits_for_the_log(kept, disk):
     assert kept().command("GET", "k") == b"1"
 
 
+def ends_at_second_signal(server, waits_for):
+    """It says that it waits, and for what; the next signal ends it."""
+    said = server.log.wait_for('server still-stopping waiting_for="([^"]*)" seconds=').group(1)
+    assert said == waits_for
+    server.signal(signal.SIGINT)
+    server.ends(1)
+    assert server.log.wait_for('stopped reason="second signal" waited_for="%s"' % waits_for)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_disk_hangs_at_the_end(kept, disk, asked):
+    """However the end began, the first signal is not the second."""
+    server = kept("--durability", "async", env=disk.env)
+    assert server.command("SET", "k", "1") == b"OK"
+    disk.set("hold")
+    if asked:
+        with server.connect() as c, pytest.raises(resp.Closed):
+            c.command("SHUTDOWN")
+        assert server.log.wait_for("stopping reason=request")
+        server.signal(signal.SIGTERM)
+        assert server.log.wait_for("stopping signal=SIGTERM waiting_for=")
+    else:
+        server.signal(signal.SIGTERM)
+    ends_at_second_signal(server, "the log to be written and synced")
+    disk.unset("hold")
+    assert kept().command("GET", "k") == b"1"
+
+
+def test_disk_hangs_in_the_last_checkpoint(kept, disk):
+    server = kept("--checkpoint-at-exit", env=disk.env)
+    assert server.command("SET", "k", "1") == b"OK"
+    disk.set("hold-save")
+    server.signal(signal.SIGTERM)
+    ends_at_second_signal(server, "the checkpoint at the end")
+
+
+def test_end_is_only_late(kept, disk):
+    server = kept("--durability", "async", env=disk.env)
+    assert server.command("SET", "k", "1") == b"OK"
+    disk.set("hold")
+    server.signal(signal.SIGTERM)
+    assert server.log.wait_for("server still-stopping")
+    disk.unset("hold")
+    assert server.wait_exit() == 0
+
+
 def test_monitor_goes_on(kept, disk):
     server = kept("--durability", "commit", "--threads", "1", env=disk.env)
     with server.connect() as m, server.connect() as a:
@@ -552,6 +603,71 @@ def test_shutdown(kept, words, checkpoint):
     checkpoint |= "NOSAVE" not in words  # --checkpoint-at-exit said so
     assert last.recovered()["checkpoint_records"] == str(int(checkpoint))
     assert last.command("GET", "k") == b"1"
+
+
+SHUTDOWN_FAILED = b"ERR Errors trying to SHUTDOWN. Check logs."
+
+
+@pytest.mark.parametrize("words", [("SAVE",), (), ("NOW", "SAVE")])
+def test_shutdown_that_cannot_save(kept, disk, words):
+    """As in Redis: an error, and it stays."""
+    server = kept("--checkpoint-at-exit", env=disk.env)
+    disk.set("fail-save")
+    with server.connect() as a, server.connect() as b:
+        assert a.command("SET", "k", "1") == b"OK"
+        a.send(resp.encode("SHUTDOWN", *words) + resp.encode("SET", "l", "2"))
+        assert a.read_reply() == SHUTDOWN_FAILED and a.read_reply() == b"OK"
+        assert server.log.wait_for("server save-failed reason=")
+        assert b.command("GET", "l") == b"2"
+        disk.unset("fail-save")
+        with pytest.raises(resp.Closed):
+            b.command("SHUTDOWN", *words)
+    assert server.wait_exit() == 0
+    again = kept()
+    assert again.recovered()["checkpoint_records"] == "2"
+
+
+@pytest.mark.parametrize("words, status", [
+    (("FORCE", "SAVE"), 1), (("FORCE",), 1), (("NOSAVE",), 0), (("NOSAVE", "NOW"), 0)])
+def test_shutdown_in_any_case(kept, disk, words, status):
+    server = kept("--checkpoint-at-exit", env=disk.env)
+    disk.set("fail-save")
+    with server.connect() as c:
+        assert c.command("SET", "k", "1") == b"OK"
+        with pytest.raises(resp.Closed):
+            c.command("SHUTDOWN", *words)
+    server.ends(status)
+    assert kept().command("GET", "k") == b"1"
+
+
+@pytest.mark.parametrize("dial", ["none", "commit"])
+def test_shutdown_keeps_what_comes_meanwhile(kept, disk, dial):
+    server = kept("--durability", dial, env=disk.env)
+    with server.connect() as a, server.connect() as b:
+        disk.set("hold-save")
+        a.send(resp.encode("SHUTDOWN", "SAVE"))
+        eventually(lambda: server.info()["rdb_bgsave_in_progress"] == "1", "it is saved")
+        assert b.command("SET", "k", "1") == b"OK"
+        assert b.command("SHUTDOWN", "SAVE") == b"ERR Shutdown already in progress"
+        disk.unset("hold-save")
+        with pytest.raises(resp.Closed):
+            a.read_reply()
+    assert server.wait_exit() == 0
+    assert kept().command("GET", "k") == b"1"
+
+
+def test_shutdown_aborted(kept, disk):
+    server = kept(env=disk.env)
+    with server.connect() as a, server.connect() as b:
+        assert b.command("SHUTDOWN", "ABORT") == b"ERR No shutdown in progress."
+        disk.set("hold-save")
+        a.send(resp.encode("SHUTDOWN", "SAVE"))
+        eventually(lambda: server.info()["rdb_bgsave_in_progress"] == "1", "it is saved")
+        assert b.command("SHUTDOWN", "ABORT") == b"OK"
+        disk.unset("hold-save")
+        assert a.read_reply() == SHUTDOWN_FAILED
+        assert b.command("SHUTDOWN", "ABORT") == b"ERR No shutdown in progress."
+        assert a.command("PING") == b"PONG"
 
 
 def test_backup(kept, tmp_path):
