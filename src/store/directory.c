@@ -50,7 +50,7 @@ static int open_file(struct directory *d, const char *name, int flags, int *ret_
     return status;
 }
 
-static int sync_self(struct directory *d, struct tarn_error *error)
+int directory_sync(struct directory *d, struct tarn_error *error)
 {
     int fd, status = d->os->open(d->os, d->path, O_RDONLY | O_DIRECTORY, 0, &fd);
     if (status == 0) {
@@ -288,7 +288,7 @@ static int begin_store(struct directory *d, struct manifest *ret_manifest, struc
     d->store_id = ret_manifest->store_id;
     status = make_synced(d, error);
     if (status == TARN_OK)
-        status = sync_self(d, error);
+        status = directory_sync(d, error);
     if (status == TARN_OK) /* also if it was there: whoever made it may have been killed since */
         status = sync_parent(d, error);
     if (status == TARN_OK)

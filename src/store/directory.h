@@ -51,6 +51,9 @@ void directory_close(struct directory *d);
 TARN_MUST int directory_put_manifest(struct directory *d, const struct manifest *manifest,
                                      struct tarn_error *error);
 
+/* Make the names in it durable, whoever gave them. */
+TARN_MUST int directory_sync(struct directory *d, struct tarn_error *error);
+
 /* The mark of what is synced. A missing or damaged one of a directory that has a manifest: CORRUPT.
  */
 void directory_mark_synced(struct directory *d, uint64_t sequence);

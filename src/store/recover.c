@@ -125,6 +125,10 @@ static int read_log(struct recovery *r, const struct tarn_options *options,
     if (status == TARN_OK)
         status = replay(d->directory.os, &start, apply_change, r, options->progress,
                         options->progress_context, ret_result, r->error);
+    /* Whoever published the manifest may have been killed before its name was durable: with power
+     * lost now the one before would count again, and what it needs be gone. */
+    if (status == TARN_OK)
+        status = directory_sync(&d->directory, r->error);
     /* Of a step that is cut because it is not whole the first part may have been synced. Said
      * before it is cut, so that the log never ends before what counts as synced. */
     if (status == TARN_OK && ret_result->sequence < start.synced_upto)
