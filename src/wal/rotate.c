@@ -12,6 +12,7 @@
 struct rotation {
     uint64_t sequence, refusals;
     uint64_t *first; /* of each file */
+    bool refused;    /* at once */
 };
 
 enum outcome { BEGUN, SHORT, REFUSED };
@@ -31,6 +32,7 @@ static enum outcome begin_all(struct wal *wal, struct rotation *r)
         chunk_link_locked(f, c);
         r->first[i] = f->begun;
     }
+    r->refused = outcome == REFUSED;
     if (outcome == BEGUN)
         wal->live_bytes = wal->files * (uint64_t)SEGMENT_HEADER_BYTES;
     r->sequence = wal->sequence;
@@ -52,7 +54,7 @@ static int state_since_locked(struct wal *wal, const struct rotation *r)
 {
     int state = wal_state(wal);
     lock_take(&wal->lock);
-    bool refused = wal->refusals != r->refusals;
+    bool refused = r->refused || wal->refusals != r->refusals;
     lock_give(&wal->lock);
     return state == TARN_OK && refused ? TARN_NOSPACE : state;
 }

@@ -1,9 +1,10 @@
 /* Goal: what the dial promises holds when the process is killed or the power fails in any call:
  * what was acknowledged is there but for the stated bound, as a prefix of whole steps in their
  * order. Method: threads append to a log on a simulated disk, which stops in the nth call that
- * changes it; the threads take turns, so a seed replays a run. What the disk kept is read back, by
- * the fixture and by replay(), after which the log goes on and is replayed once more. SEEDS=n: so
- * many runs; SEED=n: that one. */
+ * changes it, and may be full for a while; the threads take turns, so a seed replays a run. What
+ * the disk kept is read back, by the fixture and by replay(), after which the log goes on and is
+ * replayed once more. Bug planted: a rotation that was refused before there was room again waits for
+ * ever. SEEDS=n: so many runs; SEED=n: that one. */
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -24,6 +25,7 @@ struct run {
     uint64_t random;
     struct wal_settings settings;
     unsigned threads;
+    bool fills; /* the disk becomes full, and has room again */
     struct wal *wal;
     enum disk_end end;
     /* Seen before the disk stopped: */
@@ -85,8 +87,8 @@ static void note(struct run *run, uint64_t sequence)
 static void maybe_rotate(struct run *run, uint64_t *random)
 {
     uint64_t sequence, first[WAL_FILES_MAX];
-    if (below(random, 20) == 0 && wal_rotate(run->wal, &sequence, first, NULL) == TARN_OK &&
-        !disk_stopped(&disk))
+    if (below(random, run->fills ? 3 : 20) == 0 &&
+        wal_rotate(run->wal, &sequence, first, NULL) == TARN_OK && !disk_stopped(&disk))
         raise_to(&run->durable, sequence);
 }
 
@@ -101,9 +103,12 @@ static void *work(void *argument)
         static const enum wal_level levels[] = {WAL_ACKNOWLEDGED, WAL_ACKNOWLEDGED,
                                                 WAL_ACKNOWLEDGED, WAL_WRITTEN, WAL_DURABLE};
         if (below(&w->random, 2) == 0)
-            (void)!wal_wait(run->wal, sequence, levels[below(&w->random, 5)], 0);
+            (void)!wal_wait(run->wal, sequence, levels[below(&w->random, 5)],
+                            run->fills ? turns_now_ns() + 1000000000 : 0);
         note(run, sequence);
         maybe_rotate(run, &w->random);
+        if (run->fills)
+            disk_limit(&disk, below(&w->random, 2) ? 0 : disk_used(&disk) + 1);
     }
     return NULL;
 }
@@ -147,7 +152,9 @@ static void play(struct run *run)
     disk_stop_at(&disk, 1 + below(&run->random, CALLS_MAX));
     if (log_open(&disk.os, "/log", &run->settings, &run->wal, NULL) != TARN_OK)
         return;
+    run->fills = kind == 1 && below(&run->random, 2) == 0;
     run_threads(run);
+    disk_limit(&disk, 0);
     bool stopped = disk_stopped(&disk);
     struct wal_figures figures;
     wal_figures_get(run->wal, &figures);
