@@ -82,6 +82,7 @@ static bool free_part(struct reclaim *r)
 
 static void begin_round(struct reclaim *r)
 {
+    (void)trim_note(r);
     pthread_mutex_lock(&r->lock);
     r->rounds_begun++;
     pthread_mutex_unlock(&r->lock);
@@ -113,6 +114,8 @@ bool reclaim_round(struct reclaim *r)
     more |= free_part(r);
     more |= compact_choose(r);
     end_round(r);
+    if (!more)
+        trim_rest(r);
     return more;
 }
 

@@ -70,6 +70,8 @@ struct reclaim {
     unsigned round_waits;       /* short_waits likewise */
     uint64_t calm_used;         /* bytes in use when the last round ended */
     unsigned calm_ms;           /* sleep near the limit: more while nothing happens */
+    uint64_t large_bytes_most;  /* in large items, since malloc last gave anything back */
+    uint64_t trims;             /* how often it did */
 
     struct limbo limbo;
     struct expire expire;
@@ -84,6 +86,15 @@ void reclaim_stop(struct reclaim *r);
 /* One round: bounded work of each kind, then a grace period if anything waits for one, then
  * freeing. Returns true if there is more to do at once. */
 bool reclaim_round(struct reclaim *r);
+
+/* --- trim.c --- */
+
+/* See how many bytes large items take; returns by how many less than they did. */
+uint64_t trim_note(struct reclaim *r);
+/* Have malloc give back what it keeps of them, if it is much; or, when all is freed, if it is worth
+ * it. */
+void trim_step(struct reclaim *r);
+void trim_rest(struct reclaim *r);
 
 /* --- retire.c --- */
 

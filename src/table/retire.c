@@ -318,8 +318,10 @@ static uint32_t free_some(struct reclaim *r)
 
 bool retire_free(struct reclaim *r, size_t items_max)
 {
-    for (size_t freed = 0; r->limbo.freeing != NULL && freed < items_max;)
+    for (size_t freed = 0; r->limbo.freeing != NULL && freed < items_max;) {
         freed += free_some(r);
+        trim_step(r);
+    }
     return r->limbo.freeing != NULL;
 }
 
