@@ -2,7 +2,8 @@
  * Method: lives from seeds (test/lib/crash_run.h).
  *
  *     test_store_crash                        the quick form
- *     test_store_crash SEEDS [FIRST [JOBS]]   so many seeds, and a table of what was seen
+ *     test_store_crash SEEDS [FIRST [JOBS]]   so many seeds, a table of what was seen, and the line
+ *                                             for script/fault
  *     test_store_crash trace SEED             one, with all that happens
  */
 #include <inttypes.h>
@@ -16,8 +17,9 @@
 #include "lib/test.h"
 
 #include "lib/crash_run.h"
+#include "lib/fault_line.h"
 
-#define SECONDS_A_RUN 300 /* then it hangs */
+#define SECONDS_A_RUN 120 /* then it hangs */
 #define JOBS_MAX      64
 #define FAILURES_MAX  10 /* then a job gives up */
 
@@ -52,6 +54,8 @@ static void add_tally(struct crash_tally *sum, const struct crash_tally *tally)
     sum->checkpoints += tally->checkpoints;
     sum->full += tally->full;
     sum->failed_syncs += tally->failed_syncs;
+    sum->losses += tally->losses;
+    sum->wrong += tally->wrong;
     for (unsigned dial = 0; dial < CRASH_DIALS; dial++)
         for (unsigned end = 0; end < 2; end++) {
             struct crash_row *row = &sum->rows[dial][end];
@@ -82,6 +86,30 @@ static void print_tally(const struct crash_tally *t, uint64_t failures)
            t->full, failures);
 }
 
+static pid_t start_job(struct job *job, uint64_t first, uint64_t end, unsigned jobs)
+{
+    fflush(NULL);
+    pid_t process = fork();
+    if (process < 0)
+        abort();
+    if (process == 0) {
+        run_job(job, first, end, jobs);
+        _exit(0);
+    }
+    return process;
+}
+
+/* A process ended. Badly: that was its seed, and another one goes on behind it. Returns whether. */
+static bool goes_on(struct job *job, int status)
+{
+    if (status == 0)
+        return false;
+    fprintf(stderr, "seed %" PRIu64 ": the process ended with status %d\n", job->seed, status);
+    job->tally.runs++;
+    job->tally.wrong++;
+    return ++job->failures < FAILURES_MAX;
+}
+
 /* Seeds first to end in so many processes. Returns how many failed. */
 static uint64_t run_jobs(uint64_t first, uint64_t end, unsigned jobs, struct crash_tally *tally)
 {
@@ -91,24 +119,16 @@ static uint64_t run_jobs(uint64_t first, uint64_t end, unsigned jobs, struct cra
     uint64_t failures = 0;
     if (all == MAP_FAILED)
         abort();
-    fflush(NULL);
-    for (unsigned i = 0; i < jobs; i++) {
-        processes[i] = fork();
-        if (processes[i] < 0)
-            abort();
-        if (processes[i] == 0) {
-            run_job(&all[i], first + i, end, jobs);
-            _exit(0);
-        }
-    }
+    for (unsigned i = 0; i < jobs; i++)
+        processes[i] = start_job(&all[i], first + i, end, jobs);
     for (unsigned i = 0; i < jobs; i++) {
         int status;
         if (waitpid(processes[i], &status, 0) < 0)
             abort();
-        if (status != 0) {
-            fprintf(stderr, "seed %" PRIu64 ": the process ended with status %d\n", all[i].seed,
-                    status);
-            all[i].failures++;
+        while (goes_on(&all[i], status)) {
+            processes[i] = start_job(&all[i], all[i].seed + jobs, end, jobs);
+            if (waitpid(processes[i], &status, 0) < 0)
+                abort();
         }
         add_tally(tally, &all[i].tally);
         failures += all[i].failures;
@@ -159,6 +179,7 @@ static int run_many(int count, char **arguments)
     unsigned jobs = count > 3 ? (unsigned)atoi(arguments[3]) : 1;
     uint64_t failures = run_jobs(first, first + seeds, jobs < JOBS_MAX ? jobs : JOBS_MAX, &tally);
     print_tally(&tally, failures);
+    fault_line("seeds of the simulated disk", tally.runs, tally.losses, tally.wrong);
     return failures > 0;
 }
 

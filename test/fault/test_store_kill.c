@@ -5,7 +5,8 @@
  * (FS_IOC_SHUTDOWN), unmounted and mounted again. The parent has heard what was acknowledged.
  *
  *     test_store_kill                            the quick form: some kills
- *     test_store_kill kill POINTS [SEED]         so many kills, and a table
+ *     test_store_kill kill POINTS [SEED]         so many kills, a table, and the lines for
+ *                                                script/fault
  *     test_store_kill power FILE-SYSTEM CUTS [SEED]   ext4 or xfs; exit status 77: not permitted
  */
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,12 +26,14 @@
 #include "lib/test.h"
 
 #include "lib/crash_script.h"
+#include "lib/fault_line.h"
 #include "lib/scratch.h"
 
 #define STEPS_MAX    60
 #define CUTS_A_STORE 40
 #define EXIT_SKIPPED 77
 #define DURABILITIES 4
+#define FAILURES_MAX 10
 #define SHUTDOWN     _IOR('X', 125, uint32_t) /* FS_IOC_SHUTDOWN of ext4 and xfs */
 #define NO_LOG_FLUSH 2u
 
@@ -37,15 +41,35 @@ static const char *const durability_names[] = {"none", "async", "periodic", "com
 
 /* --- dying in the nth call --- */
 
+/* What it was about when it was killed. */
+enum kind {
+    KILL_WRITE,
+    KILL_CHECKPOINT,
+    KILL_ROTATION,
+    KILL_CLOSE,
+    KILL_RECOVERY,
+    KILL_AGAIN,
+    KINDS
+};
+
+static const char *const kind_names[KINDS] = {
+    "kill: write", "kill: checkpoint", "kill: rotation",
+    "kill: close", "kill: recovery",   "kill: recovery of recovery",
+};
+
 static struct {
     struct os os;
     const struct os *next;
     _Atomic uint64_t calls;
     uint64_t nth;
+    _Atomic bool *in_rotation; /* shared with the parent */
 } killer;
+
+static __thread bool makes_segment; /* from its opening until its name is synced */
 
 static void die(void)
 {
+    atomic_store(killer.in_rotation, makes_segment);
     (void)kill(getpid(), SIGKILL);
     for (;;)
         pause();
@@ -75,6 +99,7 @@ static bool begin_call(void)
 static int killer_open(const struct os *os, const char *path, int flags, unsigned mode, int *ret_fd)
 {
     (void)os;
+    makes_segment = (flags & O_CREAT) && strstr(path, "/wal-") != NULL;
     bool last = begin_call();
     return end_call(last, killer.next->open(killer.next, path, flags, mode, ret_fd));
 }
@@ -93,7 +118,9 @@ static int killer_sync(const struct os *os, int fd)
 {
     (void)os;
     bool last = begin_call();
-    return end_call(last, killer.next->sync(killer.next, fd));
+    int status = end_call(last, killer.next->sync(killer.next, fd));
+    makes_segment = false;
+    return status;
 }
 
 static int killer_data_sync(const struct os *os, int fd)
@@ -228,42 +255,73 @@ static bool play(const struct script *s, uint64_t nth, struct history *h,
 
 /* --- kills --- */
 
+static enum kind kind_of(const struct script_heard *heard)
+{
+    if (heard->phase == SCRIPT_OPENS)
+        return KILL_RECOVERY;
+    if (atomic_load(killer.in_rotation))
+        return KILL_ROTATION;
+    return heard->phase == SCRIPT_CHECKPOINTS ? KILL_CHECKPOINT
+           : heard->phase == SCRIPT_CLOSES    ? KILL_CLOSE
+                                              : KILL_WRITE;
+}
+
+struct kills {
+    struct script_tally dials[DURABILITIES], kinds[KINDS];
+};
+
+static void count_kill(struct kills *k, enum kind kind)
+{
+    k->kinds[kind].points++;
+}
+
+/* Killed once more while it is opened again? Then how it was closed before is no matter. */
+static bool kill_again(const struct script *s, uint64_t nth, struct history *h, enum kind before,
+                       struct script_heard *heard, struct kills *kills)
+{
+    struct script opening = *s;
+    struct script_heard again = {0};
+    opening.count = 0;
+    if (!play(&opening, 1 + nth / 2 % 40, h, &again))
+        return false;
+    heard->closed = again.closed && heard->closed;
+    if (again.phase == SCRIPT_OPENS)
+        count_kill(kills, before == KILL_RECOVERY ? KILL_AGAIN : KILL_RECOVERY);
+    else if (!again.closed)
+        count_kill(kills, KILL_CLOSE);
+    return true;
+}
+
 /* One kill, every second time another one while it is opened again; then the judgement. *ret_end:
  * there was no nth call. */
-static bool kill_once(const struct script *s, uint64_t nth, struct history *h,
-                      struct script_tally *tally, bool *ret_end)
+static bool kill_once(const struct script *s, uint64_t nth, struct history *h, struct kills *kills,
+                      bool *ret_end)
 {
-    struct script_heard heard = {0}, again = {0};
+    struct script_heard heard = {0};
+    struct script_tally *tally = &kills->dials[s->options.dial.durability], before = *tally;
     char failure[1024];
     if (!play(s, nth, h, &heard))
         return false;
     *ret_end = heard.closed;
-    if (nth % 2 == 0) {
-        struct script opening = *s;
-        opening.count = 0;
-        if (!play(&opening, 1 + nth / 2 % 40, h, &again))
-            return false;
-        if (again.opened && !again.closed)
-            heard.closed = false;
-        tally->points++;
+    enum kind kind = heard.closed ? KINDS : kind_of(&heard);
+    if (kind < KINDS)
+        count_kill(kills, kind);
+    if (nth % 2 == 0 && !kill_again(s, nth, h, kind, &heard, kills))
+        return false;
+    bool good = script_judge(s, os_real(), h, &heard, DISK_KILLED, tally, failure);
+    if (kind < KINDS) {
+        kills->kinds[kind].losses += tally->losses - before.losses;
+        kills->kinds[kind].wrong += tally->wrong - before.wrong;
     }
-    if (heard.closed && again.opened)
-        heard.closed = again.closed;
-    if (nth % 2 == 0 && !again.closed)
-        heard.closed = false;
-    if (!script_judge(s, os_real(), h, &heard, DISK_KILLED, tally, failure))
-        return complain(s, nth, failure);
-    return true;
+    return good || complain(s, nth, failure);
 }
 
-/* All kills of one script. */
-static bool kill_script(uint64_t seed, uint64_t points, struct script_tally *tallies)
+/* All kills of one script, or so many. */
+static bool kill_script(uint64_t seed, uint64_t points, struct kills *kills)
 {
     struct scratch scratch;
     struct history h;
     struct script s;
-    struct script_tally *tally = &tallies[seed % DURABILITIES];
-    uint64_t enough = tally->points + points;
     bool good = true, end = false;
     scratch_open(&scratch);
     history_init(&h);
@@ -271,8 +329,8 @@ static bool kill_script(uint64_t seed, uint64_t points, struct script_tally *tal
                 1 + (unsigned)(seed * 7 % STEPS_MAX), scratch_at(&scratch, "db"));
     char *directory = strdup(s.directory);
     s.directory = s.options.directory = directory;
-    for (uint64_t nth = 1; good && !end && tally->points < enough; nth++)
-        good = kill_once(&s, nth, &h, tally, &end);
+    for (uint64_t nth = 1; good && !end && nth <= points; nth++)
+        good = kill_once(&s, nth, &h, kills, &end);
     history_done(&h);
     scratch_close(&scratch);
     free(directory);
@@ -288,22 +346,38 @@ static void print_tallies(const char *what, const struct script_tally *tallies)
                tallies[i].lost_most);
 }
 
-static uint64_t points_of(const struct script_tally *tallies)
+static uint64_t points_of(const struct script_tally *tallies, unsigned count)
 {
     uint64_t points = 0;
-    for (unsigned i = 0; i < DURABILITIES; i++)
+    for (unsigned i = 0; i < count; i++)
         points += tallies[i].points;
     return points;
 }
 
-/* Scripts until there are so many points. */
-static bool kill_many(uint64_t seed, uint64_t points, uint64_t points_a_script,
-                      struct script_tally *tallies)
+/* Scripts until there are so many points. Returns how many of them went wrong. */
+static unsigned kill_many(uint64_t seed, uint64_t points, uint64_t points_a_script,
+                          struct kills *kills)
 {
-    bool good = true;
-    while (good && points_of(tallies) < points)
-        good = kill_script(seed++, points_a_script, tallies);
-    return good;
+    unsigned failures = 0;
+    killer.in_rotation = mmap(NULL, sizeof *killer.in_rotation, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (killer.in_rotation == MAP_FAILED)
+        abort();
+    while (failures < FAILURES_MAX && points_of(kills->kinds, KINDS) < points)
+        failures += !kill_script(seed++, points_a_script, kills);
+    munmap((void *)(uintptr_t)killer.in_rotation, sizeof *killer.in_rotation);
+    return failures;
+}
+
+static int kill_long(uint64_t points, uint64_t seed)
+{
+    struct kills kills = {0};
+    unsigned failures = kill_many(seed, points, UINT64_MAX, &kills);
+    print_tallies("killed", kills.dials);
+    for (unsigned i = 0; i < KINDS; i++)
+        fault_line(kind_names[i], kills.kinds[i].points, kills.kinds[i].losses,
+                   kills.kinds[i].wrong);
+    return failures > 0;
 }
 
 /* --- power cuts --- */
@@ -433,7 +507,7 @@ static int cut_many(const char *kind, uint64_t cuts, uint64_t seed)
         printf("%s: skipped: it cannot be loop-mounted here\n", kind);
         return EXIT_SKIPPED;
     }
-    while (good && points_of(tallies) < cuts)
+    while (good && points_of(tallies, DURABILITIES) < cuts)
         good = cut_store(&m, seed++, CUTS_A_STORE, tallies);
     unmount(&m);
     scratch_close(&m.scratch);
@@ -446,11 +520,11 @@ static int cut_many(const char *kind, uint64_t cuts, uint64_t seed)
 static void test_killed_in_any_call(void **state)
 {
     (void)state;
-    struct script_tally tallies[DURABILITIES] = {0};
-    assert_true(kill_many(1, 160 / TEST_SLOWER, 20, tallies));
-    print_tallies("killed", tallies);
-    assert_int_equal(tallies[TARN_DURABILITY_PERIODIC].lost, 0);
-    assert_int_equal(tallies[TARN_DURABILITY_COMMIT].lost, 0);
+    struct kills kills = {0};
+    assert_int_equal(kill_many(1, 160 / TEST_SLOWER, 20, &kills), 0);
+    print_tallies("killed", kills.dials);
+    assert_int_equal(kills.dials[TARN_DURABILITY_PERIODIC].lost, 0);
+    assert_int_equal(kills.dials[TARN_DURABILITY_COMMIT].lost, 0);
 }
 
 int main(int count, char **arguments)
@@ -458,17 +532,14 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed_in_any_call),
     };
-    struct script_tally tallies[DURABILITIES] = {0};
-    if (access("/dev/shm", W_OK) == 0) /* what a kill leaves is in the page cache anyway */
-        (void)setenv("TMPDIR", "/dev/shm", 0);
-    if (count > 3 && strcmp(arguments[1], "power") == 0)
+    bool powers = count > 3 && strcmp(arguments[1], "power") == 0;
+    if (powers)
         return cut_many(arguments[2], strtoull(arguments[3], NULL, 10),
                         count > 4 ? strtoull(arguments[4], NULL, 10) : 1);
-    if (count > 2 && strcmp(arguments[1], "kill") == 0) {
-        bool good = kill_many(count > 3 ? strtoull(arguments[3], NULL, 10) : 1,
-                              strtoull(arguments[2], NULL, 10), UINT64_MAX / 2, tallies);
-        print_tallies("killed", tallies);
-        return !good;
-    }
+    if (access("/dev/shm", W_OK) == 0) /* what a kill leaves is in the page cache anyway */
+        (void)setenv("TMPDIR", "/dev/shm", 0);
+    if (count > 2 && strcmp(arguments[1], "kill") == 0)
+        return kill_long(strtoull(arguments[2], NULL, 10),
+                         count > 3 ? strtoull(arguments[3], NULL, 10) : 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

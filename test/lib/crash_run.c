@@ -63,13 +63,28 @@ const char *crash_dial_name(unsigned dial)
     return names[dial];
 }
 
+static void note_failure(struct run *r, uint64_t *count, const char *format, va_list arguments)
+{
+    if (r->failure[0])
+        return;
+    ++*count;
+    vsnprintf(r->failure, FAILURE_BYTES, format, arguments);
+}
+
 __attribute__((format(printf, 2, 3))) static void fail(struct run *r, const char *format, ...)
 {
     va_list arguments;
-    if (r->failure[0])
-        return;
     va_start(arguments, format);
-    vsnprintf(r->failure, FAILURE_BYTES, format, arguments);
+    note_failure(r, &r->tally->wrong, format, arguments);
+    va_end(arguments);
+}
+
+/* What had to be there is not. */
+__attribute__((format(printf, 2, 3))) static void lose(struct run *r, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    note_failure(r, &r->tally->losses, format, arguments);
     va_end(arguments);
 }
 
@@ -666,12 +681,12 @@ static void judge_lost(struct run *r, size_t kept, enum disk_end end, uint64_t r
         return;
     if (r->dial.durability == TARN_DURABILITY_PERIODIC && asked_last > told_first &&
         asked_last - told_first > 2 * r->dial.period_us * 1000)
-        fail(r, "periodic, %llu us: acknowledgements of %llu us are lost",
+        lose(r, "periodic, %llu us: acknowledgements of %llu us are lost",
              (unsigned long long)r->dial.period_us,
              (unsigned long long)(asked_last - told_first) / 1000);
     if (r->dial.durability == TARN_DURABILITY_ASYNC && end == DISK_KILLED && r->sequenced &&
         sequence_last > recovered && sequence_last - recovered > r->dial.queue_depth)
-        fail(r, "async, queue depth %llu: %llu acknowledged changes are lost",
+        lose(r, "async, queue depth %llu: %llu acknowledged changes are lost",
              (unsigned long long)r->dial.queue_depth,
              (unsigned long long)(sequence_last - recovered));
 }
@@ -696,7 +711,7 @@ static void judge_sequence(struct run *r, size_t lowest, size_t highest,
     const struct history *h = &r->history;
     uint64_t recovered = stats->recovered_sequence;
     if (recovered < r->seen_power)
-        fail(r, "sequence %llu was read, and only %llu is there", (unsigned long long)r->seen_power,
+        lose(r, "sequence %llu was read, and only %llu is there", (unsigned long long)r->seen_power,
              (unsigned long long)recovered);
     if (!r->sequenced)
         return;
@@ -736,7 +751,7 @@ static void judge(struct run *r, enum disk_end end)
         history_print(&r->history, needed, seen, time_ms);
     }
     if (found && highest < needed)
-        fail(r, "%zu changes of %zu are there, %zu had to survive", highest, r->history.count,
+        lose(r, "%zu changes of %zu are there, %zu had to survive", highest, r->history.count,
              needed);
     if (found && !r->closed) {
         judge_sequence(r, lowest, highest, &stats);

@@ -27,6 +27,8 @@ struct crash_row {
 struct crash_tally {
     uint64_t runs, opened, in_recovery; /* in_recovery: crashes while it was opened */
     uint64_t closed, torn, checkpoints, full, failed_syncs;
+    uint64_t losses,
+        wrong; /* runs that lost too much; in which anything else was not as it should */
     struct crash_row rows[CRASH_DIALS][2]; /* by enum disk_end */
 };
 

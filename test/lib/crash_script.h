@@ -23,8 +23,12 @@ void script_init(struct script *s, uint64_t seed, enum tarn_durability durabilit
 /* Open the store, tell so, play all steps, close it. What goes wrong is told, too. */
 void script_play(const struct script *s, const struct os *os, int pipe);
 
+/* What the player is about. */
+enum script_phase { SCRIPT_OPENS, SCRIPT_CHANGES, SCRIPT_CHECKPOINTS, SCRIPT_CLOSES };
+
 /* What was heard of a script being played. */
 struct script_heard {
+    enum script_phase phase;
     bool late; /* set by the listener: what is heard now was perhaps never acknowledged in time */
     bool opened, closed;
     uint64_t acknowledged;
@@ -38,10 +42,13 @@ void script_hear(const struct script *s, int pipe, unsigned upto, struct history
 
 struct script_tally {
     uint64_t points, acknowledged, lost, lost_most;
+    uint64_t losses,
+        wrong; /* points where too much was lost; where anything else was not as it should */
 };
 
-/* Open what is left, judge it, and make it the history's base; the store is closed again. False:
- * failure says what is wrong. */
+/* Open what is left, judge it, and make it the history's base; the store is closed again, every
+ * third time with a checkpoint, so that its log does not grow for ever. False: failure says what is
+ * wrong, and the tally counts it. */
 bool script_judge(const struct script *s, const struct os *os, struct history *h,
                   const struct script_heard *heard, enum disk_end end, struct script_tally *tally,
                   char failure[1024]);
