@@ -147,11 +147,15 @@ struct tarn_dial {
 
 /* Zero is the documented default of every field. */
 struct tarn_options {
-    const char *path;                /* data file; NULL: a writable store */
-    const char *directory;           /* of a writable store: where it lives, made if it is not
-                                        there; NULL: in memory only */
+    const char *path;                /* data file, which is never changed; NULL: none */
+    const char *directory;           /* of a writable store: where it, or (with a path) what was
+                                        changed of the data file's records, lives; made if it is
+                                        not there; NULL: in memory only, or (path) read only */
     struct tarn_dial dial;           /* with a directory */
     unsigned log_files;              /* files that the log is spread over, 1..64; 0: 1 */
+    uint64_t load_bytes_max;         /* a checkpoint of up to so many bytes is read before
+                                        tarn_open() returns; from a larger one keys are looked
+                                        up while it is read in the background. 0: 64 MiB */
     bool checkpoint_at_close;        /* so that the next tarn_open() finds no log to replay */
     const char *index_path;          /* NULL: path + ".tarnidx" */
     struct tarn_format format;       /* zero: detect */
@@ -213,15 +217,26 @@ TARN_API void tarn_unpin(struct tarn_pin *pin); /* NULL is allowed */
 
 /* --- reading ------------------------------------------------------------------------------ */
 
-/* TARN_OK and the value, or TARN_NOTFOUND. A key over TARN_KEY_BYTES_MAX is not found. */
+/* TARN_OK and the value, or TARN_NOTFOUND. A key over TARN_KEY_BYTES_MAX is not found. Errors, of a
+ * store whose checkpoint is being read (tarn_options.load_bytes_max): IO, CORRUPT, NOMEM: this key
+ * cannot be read now; whether it is there is not known. */
 TARN_API TARN_MUST int tarn_get(struct tarn_session *session, struct tarn_bytes key,
                                 struct tarn_bytes *ret_value);
 
 /* Look up `count` keys at once, in their order; memory accesses overlap, so this is several times
- * faster per key than tarn_get(). ret_values: `count` views, data NULL where there is no such key.
+ * faster per key than tarn_get(). ret_values: `count` views, data NULL where there is no such key,
+ * or where it cannot be read: tarn_value_status() tells.
  * Each answer holds at a moment of its own. Returns how many were found. */
 TARN_API size_t tarn_get_many(struct tarn_session *session, const struct tarn_bytes *keys,
                               size_t count, struct tarn_bytes *ret_values);
+
+/* What tarn_get_many() says of one key: TARN_OK, NOTFOUND, or as tarn_get(). */
+static inline int tarn_value_status(struct tarn_bytes value)
+{
+    if (value.data != NULL)
+        return TARN_OK;
+    return value.size == 0 ? TARN_NOTFOUND : (int)value.size;
+}
 
 /* As tarn_get_many(), and all answers hold at one and the same moment. */
 TARN_API size_t tarn_get_together(struct tarn_session *session, const struct tarn_bytes *keys,
@@ -260,10 +275,11 @@ TARN_API int64_t tarn_now_ms(struct tarn *store);
 /* Visit about `count` (>= 1) records from *cursor on (0: from the start) and advance *cursor;
  * *cursor is 0 when the end is reached. Every record live in a version that is not replaced
  * during the scan is visited exactly once. Any cursor value is safe. The visitor must not call
- * into the session. */
+ * into the session. TARN_OK. Errors: as tarn_get(), FULL (a checkpoint that is being read does not
+ * fit in memory): *cursor is as far as it came. */
 typedef void (*tarn_visit)(void *context, struct tarn_bytes key, struct tarn_bytes value);
-TARN_API void tarn_scan(struct tarn_session *session, uint64_t *cursor, size_t count,
-                        tarn_visit visit, void *context);
+TARN_API int tarn_scan(struct tarn_session *session, uint64_t *cursor, size_t count,
+                       tarn_visit visit, void *context);
 
 /* A random record's key; NOTFOUND if the set is empty. `random`: 64 random bits. See doc/index.md
  * for how close to uniform the choice is. */
@@ -465,6 +481,9 @@ struct tarn_log_stats {
     uint64_t checkpoint_sequence; /* ... every change up to this one is in it */
     uint64_t checkpoint_us, checkpoint_bytes, checkpoint_records; /* of the last good one */
     uint64_t checkpoints, checkpoints_failed;                     /* since the store was opened */
+    bool loading;       /* the checkpoint is being read, while it is served */
+    int loading_status; /* TARN_OK, or why that does not go on; FULL: it is tried again */
+    char loading_failure[256];
     /* What tarn_open() found. */
     uint64_t recovered_records; /* from the checkpoint */
     uint64_t replayed_records, replayed_bytes;
@@ -512,14 +531,16 @@ struct tarn_stats {
 
     /* Of a writable store; 0 for a data file. Expired keys count until they are freed. */
     bool writable;
-    uint64_t expiring;         /* keys that have an expiry */
-    int64_t expire_ms_mean;    /* mean time they have left, estimated; ms */
-    uint64_t item_bytes;       /* keys and values with their headers, as allocated */
-    uint64_t table_bytes;      /* buckets and shards */
-    uint64_t free_bytes;       /* room for items in memory held already */
-    uint64_t limbo_bytes;      /* replaced or deleted, not yet free to use */
-    uint64_t charged_bytes;    /* tarn_charge()d */
-    uint64_t memory_bytes_max; /* the cap; 0: none */
+    uint64_t base_records_left; /* of the checkpoint or data file under the table: not in it. As
+                                   long as a checkpoint's are, keys that were set count twice */
+    uint64_t expiring;          /* keys that have an expiry */
+    int64_t expire_ms_mean;     /* mean time they have left, estimated; ms */
+    uint64_t item_bytes;        /* keys and values with their headers, as allocated */
+    uint64_t table_bytes;       /* buckets and shards */
+    uint64_t free_bytes;        /* room for items in memory held already */
+    uint64_t limbo_bytes;       /* replaced or deleted, not yet free to use */
+    uint64_t charged_bytes;     /* tarn_charge()d */
+    uint64_t memory_bytes_max;  /* the cap; 0: none */
     enum tarn_eviction eviction;
     uint64_t expired_total, evicted_total; /* keys, since the store was opened */
     uint64_t expired_lag_ms; /* age of the oldest expired key whose memory is not yet freed */

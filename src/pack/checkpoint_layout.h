@@ -9,21 +9,23 @@
 #include "core/hash.h"
 #include "pack/checkpoint.h"
 
-#define CHECKPOINT_VERSION 1
+#define CHECKPOINT_VERSION 2
 #define CHECKPOINT_MAGIC   "tarndata"
 
 enum checkpoint_header_offset {
-    HEADER_MAGIC = 0,     /* 8 bytes */
-    HEADER_VERSION = 8,   /* u32 */
-    HEADER_RESERVED = 12, /* zeros, 4 bytes */
-    HEADER_STORE_ID = 16, /* u64 */
-    HEADER_SALT = 24,     /* u64 */
-    HEADER_SEQUENCE = 32, /* u64 */
-    HEADER_TIME_MS = 40,  /* i64 */
-    HEADER_ZERO = 48,     /* zeros, 8 bytes */
-    HEADER_CHECKSUM = 56, /* u64, over all before it */
-    HEADER_BYTES = 64,
+    HEADER_MAGIC = 0,      /* 8 bytes */
+    HEADER_VERSION = 8,    /* u32 */
+    HEADER_RESERVED = 12,  /* zeros, 4 bytes */
+    HEADER_STORE_ID = 16,  /* u64 */
+    HEADER_SALT = 24,      /* u64 */
+    HEADER_SEQUENCE = 32,  /* u64 */
+    HEADER_TIME_MS = 40,   /* i64 */
+    HEADER_SECRET = 48,    /* 192 bytes: with it keys are hashed */
+    HEADER_ZERO = 240,     /* zeros, 8 bytes */
+    HEADER_CHECKSUM = 248, /* u64, over all before it */
+    HEADER_BYTES = 256,
 };
+static_assert(HEADER_SECRET + HASH_SECRET_BYTES == (int)HEADER_ZERO, "layout");
 
 enum checkpoint_block_offset {
     BLOCK_NUMBER = 0,         /* u64, from 0 */
@@ -34,16 +36,39 @@ enum checkpoint_block_offset {
     BLOCK_HEAD_BYTES = 32,
 };
 
+/* Of the directory: a block, by its first record's hash. Of the top: a page, by its first entry. */
+enum checkpoint_entry_offset {
+    ENTRY_HASH = 0,   /* u64 */
+    ENTRY_OFFSET = 8, /* u64, of the block in the file */
+    ENTRY_BYTES = 16,
+};
+
+/* A page of the directory; all but the last are full. */
+enum checkpoint_page_offset {
+    PAGE_ENTRIES = 0,     /* 255 entries; zeros behind the last */
+    PAGE_NUMBER = 4080,   /* u64, from 0 */
+    PAGE_CHECKSUM = 4088, /* u64, over all before it, seeded by salt and number */
+    PAGE_BYTES = 4096,
+    PAGE_ENTRIES_MAX = 255,
+    PAGE_FULL = PAGE_ENTRIES_MAX * ENTRY_BYTES,
+};
+static_assert(PAGE_FULL == (int)PAGE_NUMBER, "layout");
+
 enum checkpoint_footer_offset {
-    FOOTER_HEADER = 0,     /* the header once more, HEADER_BYTES */
-    FOOTER_RECORDS = 64,   /* u64 */
-    FOOTER_EXPIRING = 72,  /* u64 */
-    FOOTER_BLOCKS = 80,    /* u64 */
-    FOOTER_BYTES_ALL = 88, /* u64, the file's size */
-    FOOTER_SUM = 96,       /* u64, of the blocks' checksums in their order */
-    FOOTER_ZERO = 104,     /* zeros, 16 bytes */
-    FOOTER_CHECKSUM = 120, /* u64, over all before it */
-    FOOTER_BYTES = 128,
+    FOOTER_HEADER = 0,         /* the header once more, HEADER_BYTES */
+    FOOTER_RECORDS = 256,      /* u64 */
+    FOOTER_EXPIRING = 264,     /* u64 */
+    FOOTER_PAYLOAD = 272,      /* u64, bytes of all keys and values */
+    FOOTER_BLOCKS = 280,       /* u64 */
+    FOOTER_SUM = 288,          /* u64, of the blocks' checksums in their order */
+    FOOTER_DIRECTORY = 296,    /* u64, where the blocks end and the directory begins */
+    FOOTER_PAGES = 304,        /* u64, of the directory */
+    FOOTER_PAGES_SUM = 312,    /* u64, of the pages' checksums in their order */
+    FOOTER_TOP_CHECKSUM = 320, /* u64, over the top, seeded by the salt */
+    FOOTER_BYTES_ALL = 328,    /* u64, the file's size */
+    FOOTER_ZERO = 336,         /* zeros, 40 bytes */
+    FOOTER_CHECKSUM = 376,     /* u64, over all before it */
+    FOOTER_BYTES = 384,
 };
 static_assert(FOOTER_HEADER + (int)HEADER_BYTES == (int)FOOTER_RECORDS, "layout");
 static_assert(FOOTER_CHECKSUM + 8 == (int)FOOTER_BYTES, "layout");
@@ -59,9 +84,15 @@ static_assert(RECORD_HEAD_BYTES_MAX + TARN_KEY_BYTES_MAX + TARN_VALUE_BYTES_MAX 
 /* What header and footer are summed with, so that one cannot stand for the other. */
 enum { HEADER_SEED = 1, FOOTER_SEED = 2 };
 
-static inline uint64_t checkpoint_sum(uint64_t sum, uint64_t block_checksum)
+/* The seed of a page's checksum, which is none of a block's. */
+static inline uint64_t checkpoint_page_seed(uint64_t salt, uint64_t number)
 {
-    return hash_checksum(&block_checksum, sizeof block_checksum, sum);
+    return ~(salt + number);
+}
+
+static inline uint64_t checkpoint_sum(uint64_t sum, uint64_t checksum)
+{
+    return hash_checksum(&checksum, sizeof checksum, sum);
 }
 
 /* The checksum of a whole file, as its footer has it. Never 0, which stands for "any". */

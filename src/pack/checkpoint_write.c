@@ -1,37 +1,49 @@
-/* Writing a `tarn` file: header, blocks, footer, in one sequential pass. doc/format-tarn.md.
+/* Writing a `tarn` file: header, blocks, directory, footer, in one sequential pass.
+ * doc/format-tarn.md.
  *
- * How: records are gathered in one block's memory, which is summed and written when the next record
- * has no room in it. A record that is larger than a block becomes a block of its own: its value is
- * summed and written from where it lies. What was written is synced every SYNC_EVERY_BYTES, so that
- * the last sync is short and other files of the same disk do not wait for gigabytes of ours.
+ * How: blocks are made one behind the other in memory, a record copied once, each summed when the
+ * next record has no room in it; what was gathered is written when there is enough for the call to
+ * be worth it. A record that is larger than a block becomes a block of its own: its value is summed
+ * and, if it is large, written from where it lies. What was written is synced every
+ * SYNC_EVERY_BYTES, so that the last sync is short and other files of the same disk do not wait for
+ * gigabytes of ours. Of each block its entry in the directory is remembered.
  *
  * Invariants
- * 1. The block's memory holds `used` bytes of whole records behind the room for its head.
- * 2. After a failure nothing more is written: `status` stays, and the temporary file is gone.
- * 3. Only publish_commit() gives the file its name: it is there whole and synced or not at all.
- * Failure modes: those of publish.h, NOMEM, TOOBIG (nothing written, the writer goes on). */
+ * 1. `gathered` holds `filled` bytes of whole blocks, then a block in the making if used > 0: room
+ *    for its head and `used` bytes of whole records. filled < GATHER_BYTES while one is.
+ * 2. `directory` has an entry for each block that was begun.
+ * 3. After a failure nothing more is written: `status` stays, and the temporary file is gone.
+ * 4. Only publish_commit() gives the file its name: it is there whole and synced or not at all.
+ * Failure modes: those of publish.h, NOMEM; TOOBIG, INVALID (nothing added, the writer goes on). */
 #include <stdlib.h>
 
 #include "core/assert.h"
 #include "core/status.h"
 #include "pack/checkpoint_layout.h"
 
-#define SYNC_EVERY_BYTES (16u << 20)
+#define SYNC_EVERY_BYTES   (16u << 20)
+#define GATHER_BYTES       (256u << 10)
+#define COPIED_VALUE_BYTES (64u << 10) /* a larger one is not gathered */
 
 struct checkpoint_writer {
     struct publish publish;
     int status; /* not TARN_OK: a write failed */
-    size_t used;
     uint32_t block_records;
-    uint64_t sum; /* over the blocks written */
+    size_t filled, used;
+    uint64_t last_hash;
+    uint64_t sum; /* over the blocks */
     uint64_t salt;
     uint64_t synced; /* offset up to which the file was synced */
     struct checkpoint_totals totals;
+    struct buffer directory;
     unsigned char header[HEADER_BYTES];
-    /* A block; or what stands before the value of a record that is a block by itself. */
-    unsigned char block[BLOCK_HEAD_BYTES + RECORD_HEAD_BYTES_MAX + TARN_KEY_BYTES_MAX];
+    /* Blocks to write. Behind the last that has to be: the largest that is copied here, or what
+     * stands before the value of a record that is a block by itself. */
+    unsigned char gathered[GATHER_BYTES + BLOCK_HEAD_BYTES + RECORD_HEAD_BYTES_MAX +
+                           TARN_KEY_BYTES_MAX + COPIED_VALUE_BYTES];
 };
-static_assert(sizeof((struct checkpoint_writer *)0)->block >= CHECKPOINT_BLOCK_BYTES, "room");
+static_assert(CHECKPOINT_BLOCK_BYTES <= COPIED_VALUE_BYTES, "room");
+static_assert(PAGE_BYTES <= COPIED_VALUE_BYTES, "room");
 
 static void encode_header(struct checkpoint_writer *w, const struct checkpoint_about *about)
 {
@@ -41,16 +53,9 @@ static void encode_header(struct checkpoint_writer *w, const struct checkpoint_a
     store_u64le(w->header + HEADER_SALT, w->salt);
     store_u64le(w->header + HEADER_SEQUENCE, about->sequence);
     store_u64le(w->header + HEADER_TIME_MS, (uint64_t)about->time_ms);
+    memcpy(w->header + HEADER_SECRET, about->secret, HASH_SECRET_BYTES);
     store_u64le(w->header + HEADER_CHECKSUM,
                 hash_checksum(w->header, HEADER_CHECKSUM, HEADER_SEED));
-}
-
-static int append(struct checkpoint_writer *w, const void *data, size_t size,
-                  struct tarn_error *error)
-{
-    if (size > 0)
-        w->status = publish_append(&w->publish, data, size, error);
-    return w->status;
 }
 
 int checkpoint_create(const struct os *os, const char *path, const struct checkpoint_about *about,
@@ -62,17 +67,18 @@ int checkpoint_create(const struct os *os, const char *path, const struct checkp
     int result = os->entropy(os, &w->salt, sizeof w->salt);
     int status = result == 0 ? publish_open(&w->publish, os, path, error)
                              : os_error(error, result, "no randomness for", path);
-    if (status == TARN_OK) {
-        encode_header(w, about);
-        status = append(w, w->header, sizeof w->header, error);
-    }
     if (status != TARN_OK) {
         checkpoint_abort(w);
         return status;
     }
+    encode_header(w, about);
+    memcpy(w->gathered, w->header, HEADER_BYTES);
+    w->filled = HEADER_BYTES;
     *ret_writer = w;
     return TARN_OK;
 }
+
+/* --- out of memory, to the file --- */
 
 /* Have what was written reach the disk now and then. */
 static int sync_some(struct checkpoint_writer *w, struct tarn_error *error)
@@ -90,10 +96,68 @@ static int sync_some(struct checkpoint_writer *w, struct tarn_error *error)
     return TARN_OK;
 }
 
+static int append(struct checkpoint_writer *w, const void *data, size_t size,
+                  struct tarn_error *error)
+{
+    if (size > 0)
+        w->status = publish_append(&w->publish, data, size, error);
+    return w->status == TARN_OK ? sync_some(w, error) : w->status;
+}
+
+/* Write what is gathered. */
+static int flush(struct checkpoint_writer *w, struct tarn_error *error)
+{
+    size_t size = w->filled;
+    w->filled = 0;
+    return append(w, w->gathered, size, error);
+}
+
+/* ... if it is enough. */
+static int flush_some(struct checkpoint_writer *w, struct tarn_error *error)
+{
+    return w->filled >= GATHER_BYTES ? flush(w, error) : TARN_OK;
+}
+
+/* Gather bytes of any count, none too; by then there is less than is worth a call. */
+static int put(struct checkpoint_writer *w, const unsigned char *data, size_t size,
+               struct tarn_error *error)
+{
+    int status = flush_some(w, error);
+    while (size > 0 && status == TARN_OK) {
+        size_t some = size < COPIED_VALUE_BYTES ? size : COPIED_VALUE_BYTES;
+        memcpy(w->gathered + w->filled, data, some);
+        w->filled += some;
+        data += some;
+        size -= some;
+        status = flush_some(w, error);
+    }
+    return status;
+}
+
+/* --- blocks --- */
+
+/* A block begins behind what is gathered, with a record of this hash. */
+static int begin_block(struct checkpoint_writer *w, uint64_t hash, struct tarn_error *error)
+{
+    unsigned char entry[ENTRY_BYTES];
+    ASSERT(w->used == 0 && w->filled < GATHER_BYTES);
+    store_u64le(entry + ENTRY_HASH, hash);
+    store_u64le(entry + ENTRY_OFFSET, w->publish.offset + w->filled);
+    buffer_append(&w->directory, entry, sizeof entry);
+    if (!w->directory.failed)
+        return TARN_OK;
+    w->status =
+        error_set(error, TARN_NOMEM, "cannot write %s: out of memory: its directory has %zu bytes",
+                  w->publish.path, w->directory.size);
+    publish_abort(&w->publish);
+    return w->status;
+}
+
 /* The head of the next block, whose body has this size and checksum. */
 static void encode_head(struct checkpoint_writer *w, uint32_t records, size_t body_bytes,
-                        uint64_t body_checksum, unsigned char *head)
+                        uint64_t body_checksum)
 {
+    unsigned char *head = w->gathered + w->filled;
     store_u64le(head + BLOCK_NUMBER, w->totals.blocks);
     store_u32le(head + BLOCK_RECORDS, records);
     store_u32le(head + BLOCK_BODY_BYTES, (uint32_t)body_bytes);
@@ -104,18 +168,18 @@ static void encode_head(struct checkpoint_writer *w, uint32_t records, size_t bo
     w->totals.blocks++;
 }
 
-/* Write the gathered records, if there are any. */
-static int write_block(struct checkpoint_writer *w, struct tarn_error *error)
+/* End the block in the making, if there is one. */
+static int end_block(struct checkpoint_writer *w, struct tarn_error *error)
 {
     if (w->used == 0)
         return TARN_OK;
-    unsigned char *body = w->block + BLOCK_HEAD_BYTES;
-    uint64_t checksum = hash_checksum(body, w->used, w->salt + w->totals.blocks);
-    encode_head(w, w->block_records, w->used, checksum, w->block);
-    int status = append(w, w->block, BLOCK_HEAD_BYTES + w->used, error);
+    const unsigned char *body = w->gathered + w->filled + BLOCK_HEAD_BYTES;
+    encode_head(w, w->block_records, w->used,
+                hash_checksum(body, w->used, w->salt + w->totals.blocks));
+    w->filled += BLOCK_HEAD_BYTES + w->used;
     w->used = 0;
     w->block_records = 0;
-    return status == TARN_OK ? sync_some(w, error) : status;
+    return flush_some(w, error);
 }
 
 /* A record's bytes before its key; returns how many. */
@@ -128,44 +192,57 @@ static inline size_t encode_record_head(unsigned char *out, const struct tarn_re
         store_u64le(out + n, (uint64_t)record->expire_ms);
         n += 8;
     }
-    return n;
+    if (record->key.size > 0)
+        memcpy(out + n, record->key.data, record->key.size);
+    return n + record->key.size;
 }
 
-/* A block of this record only, whose value is not copied. */
-static int add_alone(struct checkpoint_writer *w, const struct tarn_record *record,
+/* A block of this record only, whose value is not copied if it is large. */
+static int add_alone(struct checkpoint_writer *w, const struct tarn_record *record, uint64_t hash,
                      struct tarn_error *error)
 {
-    int status = write_block(w, error);
+    int status = end_block(w, error);
+    if (status == TARN_OK)
+        status = begin_block(w, hash, error);
     if (status != TARN_OK)
         return status;
-    unsigned char *body = w->block + BLOCK_HEAD_BYTES;
+    unsigned char *body = w->gathered + w->filled + BLOCK_HEAD_BYTES;
+    struct tarn_bytes value = record->value;
     size_t n = encode_record_head(body, record);
-    if (record->key.size > 0)
-        memcpy(body + n, record->key.data, record->key.size);
-    n += record->key.size;
     XXH3_state_t state;
     XXH3_64bits_reset_withSeed(&state, w->salt + w->totals.blocks);
     XXH3_64bits_update(&state, body, n);
-    XXH3_64bits_update(&state, record->value.data, record->value.size);
-    encode_head(w, 1, n + record->value.size, XXH3_64bits_digest(&state), w->block);
-    status = append(w, w->block, BLOCK_HEAD_BYTES + n, error);
-    if (status == TARN_OK)
-        status = append(w, record->value.data, record->value.size, error);
-    return status == TARN_OK ? sync_some(w, error) : status;
+    XXH3_64bits_update(&state, value.data, value.size);
+    encode_head(w, 1, n + value.size, XXH3_64bits_digest(&state));
+    w->filled += BLOCK_HEAD_BYTES + n;
+    if (value.size <= COPIED_VALUE_BYTES)
+        return put(w, value.data, value.size, error);
+    status = flush(w, error);
+    return status == TARN_OK ? append(w, value.data, value.size, error) : status;
 }
 
 static void add_small(struct checkpoint_writer *w, const struct tarn_record *record)
 {
-    unsigned char *out = w->block + BLOCK_HEAD_BYTES + w->used, *at = out;
-    at += encode_record_head(at, record);
-    if (record->key.size > 0)
-        memcpy(at, record->key.data, record->key.size);
-    at += record->key.size;
+    unsigned char *out = w->gathered + w->filled + BLOCK_HEAD_BYTES + w->used;
+    size_t n = encode_record_head(out, record);
     if (record->value.size > 0)
-        memcpy(at, record->value.data, record->value.size);
-    at += record->value.size;
-    w->used += (size_t)(at - out);
+        memcpy(out + n, record->value.data, record->value.size);
+    w->used += n + record->value.size;
     w->block_records++;
+}
+
+/* A record in the block in the making, or in the next. */
+static int add_to_block(struct checkpoint_writer *w, const struct tarn_record *record,
+                        size_t size_max, uint64_t hash, struct tarn_error *error)
+{
+    int status = TARN_OK;
+    if (size_max > CHECKPOINT_BLOCK_BYTES - BLOCK_HEAD_BYTES - w->used)
+        status = end_block(w, error);
+    if (status == TARN_OK && w->used == 0)
+        status = begin_block(w, hash, error);
+    if (status == TARN_OK)
+        add_small(w, record);
+    return status;
 }
 
 static int stopped(const struct checkpoint_writer *w, struct tarn_error *error)
@@ -174,55 +251,113 @@ static int stopped(const struct checkpoint_writer *w, struct tarn_error *error)
                      tarn_status_text(w->status));
 }
 
-int checkpoint_add(struct checkpoint_writer *w, const struct tarn_record *record,
+int checkpoint_add(struct checkpoint_writer *w, const struct tarn_record *record, uint64_t hash,
                    struct tarn_error *error)
 {
-    const size_t room = CHECKPOINT_BLOCK_BYTES - BLOCK_HEAD_BYTES;
+    size_t payload = record->key.size + record->value.size;
     if (w->status != TARN_OK)
         return stopped(w, error);
     if (record->key.size > TARN_KEY_BYTES_MAX || record->value.size > TARN_VALUE_BYTES_MAX)
         return error_set(error, TARN_TOOBIG, "a key of %zu and a value of %zu bytes: too large",
                          record->key.size, record->value.size);
-    size_t size_max = RECORD_HEAD_BYTES_MAX + record->key.size + record->value.size;
-    int status = TARN_OK;
-    if (size_max > room) {
-        status = add_alone(w, record, error);
-    } else {
-        if (size_max > room - w->used)
-            status = write_block(w, error);
-        if (status == TARN_OK)
-            add_small(w, record);
-    }
+    if (hash < w->last_hash)
+        return error_set(error, TARN_INVALID, "%s: a record is not in the order of its key's hash",
+                         w->publish.path);
+    size_t size_max = RECORD_HEAD_BYTES_MAX + payload;
+    int status = size_max > CHECKPOINT_BLOCK_BYTES - BLOCK_HEAD_BYTES
+                     ? add_alone(w, record, hash, error)
+                     : add_to_block(w, record, size_max, hash, error);
     if (status != TARN_OK)
         return status;
+    w->last_hash = hash;
     w->totals.records++;
     w->totals.expiring += record->expire_ms != 0;
+    w->totals.payload_bytes += payload;
     return TARN_OK;
+}
+
+/* --- what stands behind the blocks --- */
+
+/* The pages of the directory. */
+static int put_pages(struct checkpoint_writer *w, uint64_t *ret_sum, struct tarn_error *error)
+{
+    const struct buffer *d = &w->directory;
+    int status = TARN_OK;
+    uint64_t number = 0, sum = 0;
+    for (size_t at = 0; at < d->size && status == TARN_OK; at += PAGE_FULL) {
+        unsigned char page[PAGE_BYTES] = {0};
+        memcpy(page, d->data + at, d->size - at < PAGE_FULL ? d->size - at : PAGE_FULL);
+        store_u64le(page + PAGE_NUMBER, number);
+        uint64_t seed = checkpoint_page_seed(w->salt, number++);
+        uint64_t checksum = hash_checksum(page, PAGE_CHECKSUM, seed);
+        store_u64le(page + PAGE_CHECKSUM, checksum);
+        sum = checkpoint_sum(sum, checksum);
+        status = put(w, page, PAGE_BYTES, error);
+    }
+    *ret_sum = sum;
+    return status;
+}
+
+/* Of the directory, which was written, keep each page's first entry: the top. */
+static void reduce_to_top(struct buffer *directory)
+{
+    size_t size = 0;
+    for (size_t at = 0; at < directory->size; at += PAGE_FULL) {
+        memmove(directory->data + size, directory->data + at, ENTRY_BYTES);
+        size += ENTRY_BYTES;
+    }
+    directory->size = size;
+}
+
+/* Directory and top; the footer, which they are told in, is written by the caller. */
+static int put_directory(struct checkpoint_writer *w, unsigned char footer[FOOTER_BYTES],
+                         struct tarn_error *error)
+{
+    uint64_t sum;
+    store_u64le(footer + FOOTER_DIRECTORY, w->publish.offset + w->filled);
+    int status = put_pages(w, &sum, error);
+    if (status != TARN_OK)
+        return status;
+    struct buffer *top = &w->directory;
+    reduce_to_top(top);
+    store_u64le(footer + FOOTER_PAGES, top->size / ENTRY_BYTES);
+    store_u64le(footer + FOOTER_PAGES_SUM, sum);
+    store_u64le(footer + FOOTER_TOP_CHECKSUM, hash_checksum(top->data, top->size, w->salt));
+    return put(w, top->data, top->size, error);
 }
 
 static void encode_footer(struct checkpoint_writer *w, unsigned char footer[FOOTER_BYTES])
 {
-    w->totals.bytes = w->publish.offset + FOOTER_BYTES;
-    memset(footer, 0, FOOTER_BYTES);
+    w->totals.bytes = w->publish.offset + w->filled + FOOTER_BYTES;
     memcpy(footer + FOOTER_HEADER, w->header, HEADER_BYTES);
     store_u64le(footer + FOOTER_RECORDS, w->totals.records);
     store_u64le(footer + FOOTER_EXPIRING, w->totals.expiring);
+    store_u64le(footer + FOOTER_PAYLOAD, w->totals.payload_bytes);
     store_u64le(footer + FOOTER_BLOCKS, w->totals.blocks);
-    store_u64le(footer + FOOTER_BYTES_ALL, w->totals.bytes);
     store_u64le(footer + FOOTER_SUM, w->sum);
+    store_u64le(footer + FOOTER_BYTES_ALL, w->totals.bytes);
     w->totals.checksum = checkpoint_footer_checksum(footer);
     store_u64le(footer + FOOTER_CHECKSUM, w->totals.checksum);
+}
+
+/* All that is left to write. */
+static int put_end(struct checkpoint_writer *w, struct tarn_error *error)
+{
+    unsigned char footer[FOOTER_BYTES] = {0};
+    int status = end_block(w, error);
+    if (status == TARN_OK)
+        status = put_directory(w, footer, error);
+    if (status != TARN_OK)
+        return status;
+    encode_footer(w, footer);
+    status = put(w, footer, FOOTER_BYTES, error);
+    return status == TARN_OK ? flush(w, error) : status;
 }
 
 int checkpoint_commit(struct checkpoint_writer *w, struct checkpoint_totals *ret_totals,
                       struct tarn_error *error)
 {
-    unsigned char footer[FOOTER_BYTES];
-    int status = w->status == TARN_OK ? write_block(w, error) : stopped(w, error);
-    if (status == TARN_OK) {
-        encode_footer(w, footer);
-        status = append(w, footer, sizeof footer, error);
-    }
+    int status = w->status == TARN_OK ? put_end(w, error) : stopped(w, error);
     if (status == TARN_OK)
         status = publish_commit(&w->publish, error);
     if (status == TARN_OK)
@@ -236,5 +371,6 @@ void checkpoint_abort(struct checkpoint_writer *w)
     if (w == NULL)
         return;
     publish_abort(&w->publish);
+    buffer_done(&w->directory);
     free(w);
 }

@@ -1,9 +1,9 @@
 /* Checkpoints: the whole store into one file while it is served, then the log before it is dropped.
  *
- * How (doc/durability.md): new segments; wait until all that the old ones were told of
- * can be seen; walk the table; sync the log up to where it is by then;
- * read the file back; publish the manifest. What changes during the walk may or may not be in the
- * file: it is in the new segments, and replaying it ends the same.
+ * How (doc/durability.md): new segments; wait until all that the old ones were told of can be seen;
+ * write all there is; sync the log up to where it is by then; read the file back; publish the
+ * manifest. What changes meanwhile may or may not be in the file: it is in the new segments, and
+ * replaying it ends the same.
  *
  * Without a log (durability `none`, or before it begins) changes are told to it during the walk all
  * the same. Until the manifest is published nothing of that may be replayed, as there are changes
@@ -25,22 +25,8 @@
 
 #include "core/qsbr.h"
 
-#define RECORDS_A_TURN 256
-#define RETRY_NS       ((uint64_t)60 * 1000000000) /* after one that failed and nobody asked for */
-#define LOOK_NS        ((uint64_t)100 * 1000000)   /* how often waiting looks for a full disk */
-
-struct walk {
-    struct checkpoint_writer *writer;
-    struct tarn_error *error;
-    int status;
-};
-
-static void add(void *context, const struct tarn_record *record)
-{
-    struct walk *walk = context;
-    if (walk->status == TARN_OK)
-        walk->status = checkpoint_add(walk->writer, record, walk->error);
-}
+#define RETRY_NS ((uint64_t)60 * 1000000000) /* after one that failed and nobody asked for */
+#define LOOK_NS  ((uint64_t)100 * 1000000)   /* how often waiting looks for a full disk */
 
 /* All that is being changed is done. Before the walk: what the old segments have been told of can
  * be seen, too. After it: it may have met changes of steps that are told to the log when they end.
@@ -51,25 +37,20 @@ static void wait_for_changes(struct tarn_session *session)
     table_end(session->table);
 }
 
-/* Walk the table; each turn ends in a quiescent state. */
+/* All there is; the session is quiescent now and then. */
 static int write_records(struct durable *d, struct checkpoint_writer *writer,
                          struct tarn_error *error)
 {
-    struct walk walk = {writer, error, TARN_OK};
     struct tarn_session *session;
-    uint64_t cursor = 0;
     int status = tarn_session_open(d->store, &session, error);
     if (status != TARN_OK)
         return status;
     tarn_session_touches(session, false);
     wait_for_changes(session);
-    do {
-        table_scan_records(session->table, &cursor, RECORDS_A_TURN, add, &walk);
-        tarn_quiescent(session);
-    } while (cursor != 0 && walk.status == TARN_OK);
+    status = base_write_all(&d->base, session, writer, error);
     wait_for_changes(session);
     tarn_session_close(session);
-    return walk.status;
+    return status;
 }
 
 static int log_failure(struct durable *d, int status, struct tarn_error *error)
@@ -108,9 +89,11 @@ static int write_file(struct durable *d, const char *path, uint64_t sequence, st
                       struct checkpoint_totals *ret_totals, struct tarn_error *error)
 {
     const struct os *os = d->directory.os;
-    const struct checkpoint_about about = {m->store_id, sequence, table_now_ms(d->store->table)};
-    struct checkpoint_about again;
+    struct checkpoint_about again, about = {.store_id = m->store_id,
+                                            .sequence = sequence,
+                                            .time_ms = table_now_ms(d->store->table)};
     struct checkpoint_writer *writer;
+    table_secret_get(d->store->table, about.secret);
     int status = checkpoint_create(os, path, &about, &writer, error);
     if (status != TARN_OK)
         return status;
@@ -171,7 +154,9 @@ static int run(struct durable *d, struct checkpoint_totals *ret_totals, struct t
     uint64_t sequence, first[WAL_FILES_MAX];
     char name[DIRECTORY_NAME_BYTES];
     bool borrowed = !d->journaled;
-    int status = wal_rotate(d->wal, &sequence, first, error);
+    int status = base_take_in_all(&d->base, error);
+    if (status == TARN_OK)
+        status = wal_rotate(d->wal, &sequence, first, error);
     if (status == TARN_OK && borrowed)
         status = borrow_log(d, sequence, first, error);
     if (status != TARN_OK)
@@ -288,11 +273,36 @@ static void wait_a_second_locked(struct durable *d)
     (void)pthread_cond_timedwait(&d->changed, &d->lock, &until);
 }
 
+static bool is_stopping(struct durable *d)
+{
+    pthread_mutex_lock(&d->lock);
+    bool stopping = d->stopping;
+    pthread_mutex_unlock(&d->lock);
+    return stopping;
+}
+
+/* Take in what the table rests on, as far as it goes now. */
+static void take_in(struct durable *d)
+{
+    struct tarn_session *session;
+    if (!atomic_load(&d->base.resting) || tarn_session_open(d->store, &session, NULL) != TARN_OK)
+        return;
+    while (!is_stopping(d) && base_take_in_some(&d->base, session))
+        ;
+    tarn_session_close(session);
+}
+
 static void *work(void *argument)
 {
     struct durable *d = argument;
+    take_in(d);
     pthread_mutex_lock(&d->lock);
     while (!d->stopping) {
+        if (atomic_load(&d->base.resting) && atomic_load(&d->base.status) == TARN_FULL) {
+            pthread_mutex_unlock(&d->lock); /* there may be room by now */
+            take_in(d);
+            pthread_mutex_lock(&d->lock);
+        }
         if (d->busy || (!d->wanted && !is_due(d))) {
             wait_a_second_locked(d);
             continue;
@@ -323,6 +333,12 @@ void durable_thread_stop(struct durable *d)
     d->stopping = true;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->lock);
+    bool online =
+        urcu_qsbr_read_ongoing(); /* with a session of another store: it may wait for us */
+    if (online)
+        qsbr_offline();
     pthread_join(d->thread, NULL);
+    if (online)
+        qsbr_online();
     d->thread_started = false;
 }

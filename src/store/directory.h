@@ -24,6 +24,9 @@ struct manifest {
     int64_t time_ms;               /* the latest time known; the clock does not go back before it */
     unsigned files;                /* that the log has had */
     uint64_t first[WAL_FILES_MAX]; /* first segment of each that counts */
+    bool over_data;                /* the first checkpoint's records come from a data file ... */
+    uint64_t data_bytes;           /* ... of this size ... */
+    uint64_t data_checksum;        /* ... and content: as its index has it */
     uint64_t last[WAL_FILES_MAX];  /* last one that counts; 0: all there are. Set while changes are
                                       made that no log knows of. */
 };

@@ -174,7 +174,9 @@ static int start(struct durable *d, struct tarn_error *error)
 {
     struct replay_end ends[WAL_FILES_MAX] = {{0}};
     uint64_t sequence;
-    int status = durable_recover(d, ends, &sequence, error);
+    int status = durable_open_data_file(d, error);
+    if (status == TARN_OK)
+        status = durable_recover(d, ends, &sequence, error);
     for (unsigned i = 0; i < WAL_FILES_MAX; i++)
         d->idle_first[i] = ends[i].number + 1;
     if (status == TARN_OK)
@@ -213,6 +215,7 @@ int durable_open(struct tarn *store, const struct tarn_options *options, struct 
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&d->changed, &attributes);
     pthread_condattr_destroy(&attributes);
+    base_init(&d->base, store);
     store->durable = d;
     status =
         directory_open(store->os, options->directory, false, &d->directory, &d->manifest, error);
@@ -252,6 +255,7 @@ void durable_close(struct durable *d)
         if (wal_close(d->wal, &error) == TARN_OK)
             publish_closed_manifest(d, figures.sequence);
     }
+    base_close(&d->base);
     if (d->directory.path != NULL)
         directory_close(&d->directory);
     pthread_cond_destroy(&d->changed);
@@ -452,6 +456,7 @@ void tarn_log_stats_get(struct tarn *store, struct tarn_log_stats *ret_stats)
     ret_stats->log_files = d->log_files;
     ret_stats->checkpoint_running = d->checkpointing || d->wanted;
     pthread_mutex_unlock(&d->lock);
+    base_figures_get(&d->base, ret_stats);
     ret_stats->state = f.state;
     memcpy(ret_stats->failure, f.failure, sizeof ret_stats->failure);
     ret_stats->sequence = f.sequence;

@@ -3,6 +3,7 @@
 #ifndef STORE_DURABLE_H
 #define STORE_DURABLE_H
 
+#include "store/base.h"
 #include "store/directory.h"
 #include "store/store_internal.h"
 #include "wal/wal.h"
@@ -12,6 +13,7 @@ struct durable {
     struct directory directory;
     struct wal *wal;
     struct table_journal journal;
+    struct base base; /* what the table rests on */
     unsigned log_files;
     uint64_t idle_first[WAL_FILES_MAX]; /* next segments of files that the log no longer uses */
     bool checkpoint_at_close;
@@ -62,6 +64,10 @@ void durable_give(struct durable *d);
 struct wal_settings durable_settings(const struct tarn_dial *dial, unsigned files);
 
 /* --- recover.c --- */
+
+/* Whether the directory's changes are to a data file, and to this one: opens it if it is needed.
+ * Errors: INVALID, STALE, those of pack_open(). */
+TARN_MUST int durable_open_data_file(struct durable *d, struct tarn_error *error);
 
 /* Read checkpoint and log into the table, cut a torn end, clean up. ret_ends: where the log's files
  * end; ret_sequence: the last one. */

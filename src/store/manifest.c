@@ -41,6 +41,9 @@ void manifest_write(const struct manifest *m, struct buffer *out)
     put(out, "closed_sequence", m->closed_sequence);
     put(out, "closed", m->closed);
     put(out, "time_ms", (uint64_t)m->time_ms);
+    put(out, "over_data", m->over_data);
+    put(out, "data_bytes", m->data_bytes);
+    put(out, "data_checksum", m->data_checksum);
     put(out, "files", m->files);
     put_list(out, "first", m->first, m->files);
     put_list(out, "last", m->last, m->files);
@@ -107,6 +110,9 @@ bool manifest_read(struct tarn_bytes text, struct manifest *ret_manifest)
     m.closed_sequence = take(&r, "closed_sequence");
     m.closed = take(&r, "closed") != 0;
     m.time_ms = (int64_t)take(&r, "time_ms");
+    m.over_data = take(&r, "over_data") != 0;
+    m.data_bytes = take(&r, "data_bytes");
+    m.data_checksum = take(&r, "data_checksum");
     uint64_t files = take(&r, "files");
     if (r.failed || files > WAL_FILES_MAX)
         return false;

@@ -14,7 +14,8 @@
 
 #include "core/qsbr.h"
 
-#define QUIESCENT_EVERY 256 /* changes */
+#define QUIESCENT_EVERY 256                  /* changes */
+#define LOAD_BYTES_MAX  ((uint64_t)64 << 20) /* of a checkpoint that is read before serving */
 
 struct recovery {
     struct durable *d;
@@ -23,14 +24,20 @@ struct recovery {
     struct tarn_error *error;
 };
 
+static int does_not_fit(struct recovery *r)
+{
+    return error_set(r->error, TARN_FULL,
+                     "%s: what it holds does not fit in --memory; give it more, or an eviction "
+                     "policy",
+                     r->d->directory.path);
+}
+
 /* Put or apply until there is room or nothing more can be evicted. */
 static int again(struct recovery *r, int status, bool *ret_again)
 {
     *ret_again = status == TARN_FULL && tarn_make_room(r->session);
     if (status == TARN_FULL && !*ret_again)
-        error_set(r->error, TARN_FULL,
-                  "%s: what it holds does not fit in --memory; give it more, or an eviction policy",
-                  r->d->directory.path);
+        (void)does_not_fit(r);
     else if (status == TARN_NOMEM)
         error_set(r->error, TARN_NOMEM, "%s: out of memory", r->d->directory.path);
     return status;
@@ -68,25 +75,129 @@ static int apply_change(void *context, uint64_t sequence, const struct change *c
     return status;
 }
 
+/* --- a data file --- */
+
+static int refuse(struct durable *d, struct tarn_error *error)
+{
+    const struct manifest *m = &d->manifest;
+    const char *data = d->store->options.path;
+    if (data == NULL && m->over_data && m->checkpoint_number == 0)
+        return error_set(error, TARN_INVALID,
+                         "%s: it holds changes to a data file of %llu bytes; name that file, too",
+                         d->directory.path, (unsigned long long)m->data_bytes);
+    if (data != NULL && m->generation > 1 && !m->over_data)
+        return error_set(error, TARN_INVALID,
+                         "%s: a store of its own, which holds no changes to a data file; leave "
+                         "away %s, or name another directory",
+                         d->directory.path, data);
+    return TARN_OK;
+}
+
+static int stale(struct durable *d, struct tarn_error *error)
+{
+    return error_set(error, TARN_STALE,
+                     "%s: not the data file that the changes in %s belong to: that has %llu bytes "
+                     "and checksum %016llx",
+                     d->store->options.path, d->directory.path,
+                     (unsigned long long)d->manifest.data_bytes,
+                     (unsigned long long)d->manifest.data_checksum);
+}
+
+/* All of the file is in the checkpoint: it is only looked at. */
+static int look_at_data_file(struct durable *d, struct tarn_error *error)
+{
+    const struct os *os = d->directory.os;
+    struct os_file_info info;
+    int fd, status = os_open_data(os, d->store->options.path, &fd, &info, error);
+    if (status != TARN_OK)
+        return status;
+    (void)os->close(os, fd);
+    return info.size == d->manifest.data_bytes ? TARN_OK : stale(d, error);
+}
+
+int durable_open_data_file(struct durable *d, struct tarn_error *error)
+{
+    struct tarn *store = d->store;
+    struct manifest *m = &d->manifest;
+    struct pack *pack;
+    int status = refuse(d, error);
+    if (status != TARN_OK || store->options.path == NULL)
+        return status;
+    if (m->checkpoint_number != 0)
+        return look_at_data_file(d, error);
+    status = pack_open(d->directory.os, &store->options, false, &pack, error);
+    if (status != TARN_OK)
+        return status;
+    atomic_store(&store->current, pack);
+    table_charge(store->table, (int64_t)store_pack_bytes(store, pack));
+    if (m->over_data && (pack->index->data_bytes != m->data_bytes ||
+                         pack->index->data_checksum != m->data_checksum))
+        return stale(d, error);
+    m->over_data = true;
+    m->data_bytes = pack->index->data_bytes;
+    m->data_checksum = pack->index->data_checksum;
+    return base_rest_on_pack(&d->base, pack, error);
+}
+
+/* --- the checkpoint --- */
+
+/* Does what a checkpoint holds surely not fit in memory? */
+static bool is_too_much(const struct tarn_options *options, const struct checkpoint_totals *totals)
+{
+    return options->memory_bytes_max != 0 && options->eviction == TARN_EVICT_NOTHING &&
+           totals->payload_bytes > options->memory_bytes_max;
+}
+
+static int read_whole(struct recovery *r, const char *path, const struct tarn_options *options)
+{
+    struct checkpoint_about about;
+    struct checkpoint_totals totals;
+    return checkpoint_read(r->d->directory.os, path, r->d->manifest.checkpoint_checksum,
+                           put_records, r, options->progress, options->progress_context, &about,
+                           &totals, NULL, r->error);
+}
+
+/* Small ones are read now, others are rested on. */
+static int use_checkpoint(struct recovery *r, const char *path, const struct tarn_options *options,
+                          struct checkpoint_file *file, const struct checkpoint_about *about,
+                          const struct checkpoint_totals *totals)
+{
+    struct durable *d = r->d;
+    uint64_t load_max = options->load_bytes_max ? options->load_bytes_max : LOAD_BYTES_MAX;
+    int status = TARN_OK;
+    if (about->store_id != d->manifest.store_id || about->sequence != d->manifest.sequence)
+        status =
+            error_set(r->error, TARN_CORRUPT, "%s: not the checkpoint that MANIFEST means", path);
+    else if (is_too_much(options, totals))
+        status = does_not_fit(r);
+    if (status != TARN_OK) {
+        checkpoint_close(file);
+        return status;
+    }
+    table_secret_set(d->store->table, about->secret);
+    if (totals->bytes > load_max)
+        return base_rest_on_checkpoint(&d->base, file, totals, r->error);
+    checkpoint_close(file);
+    return read_whole(r, path, options);
+}
+
 static int read_checkpoint(struct recovery *r, const struct tarn_options *options)
 {
     struct durable *d = r->d;
     char name[DIRECTORY_NAME_BYTES];
-    struct checkpoint_about about;
-    struct checkpoint_totals totals;
+    struct checkpoint_about about = {0};
+    struct checkpoint_totals totals = {0};
+    struct checkpoint_file *file;
     if (d->manifest.checkpoint_number == 0)
         return TARN_OK;
     directory_checkpoint_name(d->manifest.checkpoint_number, name);
     char *path = directory_path(&d->directory, name);
     if (path == NULL)
         return error_set(r->error, TARN_NOMEM, "%s: out of memory", d->directory.path);
-    int status = checkpoint_read(d->directory.os, path, d->manifest.checkpoint_checksum,
-                                 put_records, r, options->progress, options->progress_context,
-                                 &about, &totals, NULL, r->error);
-    if (status == TARN_OK &&
-        (about.store_id != d->manifest.store_id || about.sequence != d->manifest.sequence))
-        status =
-            error_set(r->error, TARN_CORRUPT, "%s: not the checkpoint that MANIFEST means", path);
+    int status = checkpoint_open(d->directory.os, path, d->manifest.checkpoint_checksum, &file,
+                                 &about, &totals, r->error);
+    if (status == TARN_OK)
+        status = use_checkpoint(r, path, options, file, &about, &totals);
     if (status == TARN_MISSING)
         status = error_set(r->error, TARN_CORRUPT, "%s is missing", path);
     d->stats.recovered_records = totals.records;

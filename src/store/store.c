@@ -1,11 +1,12 @@
 /* The store: joins its parts behind tarn.h. Either a pack, the present version of an immutable data
  * file, or a table, which is writable.
  *
- * Invariants: (0) Exactly one of `current` and `table` is set. (1) `current` points to a pack on
- * which the store holds one reference. (2) A pack taken out of `current` loses that reference only
- * after a grace period, so a session that read the pointer may use the pack until it is quiescent.
- * (3) Whoever needs it longer holds a reference of its own (a pin). (4) `options` and its strings
- * are the store's own copies.
+ * Invariants: (0) Without a table `current` is what is served; with one it is what the table rests
+ * on (base.h), which never changes, or NULL. (1) `current` points to a pack on which the store
+ * holds one reference. (2) A pack taken out of `current` loses that reference only after a grace
+ * period, so a session that read the pointer may use the pack until it is quiescent. (3) Whoever
+ * needs it longer holds a reference of its own (a pin). (4) `options` and its strings are the
+ * store's own copies.
  *
  * Lock order: reload_lock is the only lock. */
 #include "store/store_internal.h"
@@ -43,15 +44,16 @@ static int check_options(const struct tarn_options *options, struct tarn_error *
 static int copy_options(struct tarn *store, const struct tarn_options *options)
 {
     store->options = *options;
-    store->path = strdup(options->path);
+    store->path = options->path ? strdup(options->path) : NULL;
     store->index_path = options->index_path ? strdup(options->index_path) : NULL;
     store->options.path = store->path;
     store->options.index_path = store->index_path;
-    return store->path == NULL || (options->index_path && !store->index_path) ? TARN_NOMEM
-                                                                              : TARN_OK;
+    return (options->path && !store->path) || (options->index_path && !store->index_path)
+               ? TARN_NOMEM
+               : TARN_OK;
 }
 
-static uint64_t memory_of(const struct tarn *store, const struct pack *pack)
+uint64_t store_pack_bytes(const struct tarn *store, const struct pack *pack)
 {
     return pack->data_bytes + index_bytes(pack->index) + sizeof *pack + sizeof *store;
 }
@@ -68,9 +70,11 @@ static int open_table(const struct os *os, const struct tarn_options *options,
         return error_set(error, TARN_NOMEM, "out of memory for a store");
     store->os = os;
     pthread_mutex_init(&store->reload_lock, NULL);
-    store->options.progress = options->progress;
-    store->options.progress_context = options->progress_context;
-    int status = table_open(os, options->memory_bytes_max, options->eviction, &store->table, error);
+    int status = copy_options(store, options);
+    if (status != TARN_OK)
+        error_set(error, status, "out of memory for a store");
+    else
+        status = table_open(os, options->memory_bytes_max, options->eviction, &store->table, error);
     if (status == TARN_OK && options->directory != NULL)
         status = durable_open(store, options, error);
     store->options.progress = NULL;
@@ -84,11 +88,7 @@ static int open_table(const struct os *os, const struct tarn_options *options,
 int store_open(const struct os *os, const struct tarn_options *options, struct tarn **ret_store,
                struct tarn_error *error)
 {
-    if (options != NULL && options->path != NULL && options->directory != NULL)
-        return error_set(error, TARN_INVALID,
-                         "%s: a data file and a directory do not go together; name one of them",
-                         options->path);
-    if (options != NULL && options->path == NULL)
+    if (options != NULL && (options->path == NULL || options->directory != NULL))
         return open_table(os, options, ret_store, error);
     int status = check_options(options, error);
     if (status != TARN_OK)
@@ -108,7 +108,7 @@ int store_open(const struct os *os, const struct tarn_options *options, struct t
     if (status != TARN_OK)
         goto failed;
     atomic_store(&store->current, pack);
-    atomic_store(&store->pack_bytes, memory_of(store, pack));
+    atomic_store(&store->pack_bytes, store_pack_bytes(store, pack));
     atomic_store(&store->memory_bytes_max, options->memory_bytes_max);
     atomic_store(&store->generation, 1);
     /* Reports of the first load are the opener's; what they point to need not outlive it. */
@@ -142,7 +142,8 @@ void tarn_close(struct tarn *store)
 int tarn_reload(struct tarn *store, struct tarn_error *error)
 {
     if (store->table != NULL)
-        return error_set(error, TARN_INVALID, "a store in memory has no data file to load anew");
+        return error_set(error, TARN_INVALID,
+                         "a store that can be written has no data file to load anew");
     if (pthread_mutex_trylock(&store->reload_lock) != 0)
         return error_set(error, TARN_BUSY, "%s: a reload is under way already", store->path);
     struct pack *pack;
@@ -151,7 +152,7 @@ int tarn_reload(struct tarn *store, struct tarn_error *error)
     if (status == TARN_OK) {
         struct pack *old = atomic_exchange_explicit(&store->current, pack, memory_order_acq_rel);
         atomic_fetch_add(&store->generation, 1);
-        atomic_store(&store->pack_bytes, memory_of(store, pack));
+        atomic_store(&store->pack_bytes, store_pack_bytes(store, pack));
         qsbr_wait();
         pack_unref(old);
     }
@@ -177,7 +178,7 @@ void tarn_stats_get(struct tarn *store, struct tarn_stats *ret_stats)
         .records = index->records,
         .data_bytes = pack->data_bytes,
         .index_bytes = index_bytes(index),
-        .memory_bytes = memory_of(store, pack),
+        .memory_bytes = store_pack_bytes(store, pack),
         .key_bytes_total = index->key_bytes_total,
         .value_bytes_total = index->value_bytes_total,
         .generation = atomic_load(&store->generation),
@@ -296,11 +297,17 @@ static inline struct table_session *session_table(struct tarn_session *session)
     return session->table;
 }
 
+static bool is_of_pack(const struct pack *pack, struct tarn_bytes value)
+{
+    const unsigned char *data = value.data;
+    return pack != NULL && data >= pack->data && data < pack->data + pack->data_bytes;
+}
+
 struct tarn_pin *tarn_pin(struct tarn_session *session, struct tarn_bytes value)
 {
-    if (session->table != NULL)
+    struct pack *pack = session->table != NULL ? session->store->current : session_pack(session);
+    if (session->table != NULL && !is_of_pack(pack, value))
         return (struct tarn_pin *)((uintptr_t)table_pin(value) | PIN_ITEM);
-    struct pack *pack = session_pack(session);
     pack_ref(pack);
     return (struct tarn_pin *)pack;
 }
@@ -394,22 +401,28 @@ void tarn_prefetch(struct tarn_session *session, const struct tarn_bytes *keys, 
         table_prefetch(table, keys, count);
 }
 
-void tarn_scan(struct tarn_session *session, uint64_t *cursor, size_t count, tarn_visit visit,
-               void *context)
+int tarn_scan(struct tarn_session *session, uint64_t *cursor, size_t count, tarn_visit visit,
+              void *context)
 {
     struct table_session *table = session_table(session);
-    if (table != NULL) {
-        table_scan(table, cursor, count ? count : 1, visit, context);
-        (void)settle(session, TARN_OK);
-    } else
-        pack_scan(session_pack(session), cursor, count ? count : 1, visit, context);
+    size_t wanted = count ? count : 1;
+    if (session->durable != NULL)
+        return settle(session,
+                      base_scan(&session->durable->base, session, cursor, wanted, visit, context));
+    if (table != NULL)
+        table_scan(table, cursor, wanted, visit, context);
+    else
+        pack_scan(session_pack(session), cursor, wanted, visit, context);
+    return TARN_OK;
 }
 
 int tarn_random_key(struct tarn_session *session, uint64_t random, struct tarn_bytes *ret_key)
 {
     struct table_session *table = session_table(session);
+    if (session->durable != NULL)
+        return settle(session, base_random_key(&session->durable->base, session, random, ret_key));
     if (table != NULL)
-        return settle(session, table_random_key(table, random, ret_key));
+        return table_random_key(table, random, ret_key);
     return pack_random_key(session_pack(session), random, ret_key);
 }
 

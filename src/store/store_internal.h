@@ -14,10 +14,10 @@ struct durable;
 struct tarn {
     const struct os *os;
     struct tarn_options options;
-    char *path, *index_path; /* copies that options points to */
-    struct table *table;     /* NULL: a pack is served */
-    struct durable *durable; /* of a table that lives in a directory; NULL: in memory only */
-    _Atomic(struct pack *) current;
+    char *path, *index_path;        /* copies that options points to */
+    struct table *table;            /* NULL: a pack is served */
+    struct durable *durable;        /* of a table that lives in a directory; NULL: in memory only */
+    _Atomic(struct pack *) current; /* what is served; or what the table rests on, NULL: none */
     _Atomic uint64_t generation;
     _Atomic uint64_t pack_bytes, charged_bytes, memory_bytes_max; /* of a pack */
     pthread_mutex_t
@@ -34,5 +34,8 @@ struct tarn_session {
     bool defers;  /* its calls do not wait for durability */
     bool in_step; /* between tarn_begin() and tarn_end() */
 };
+
+/* Memory that a pack takes, with its store. */
+uint64_t store_pack_bytes(const struct tarn *store, const struct pack *pack);
 
 #endif

@@ -22,14 +22,13 @@
 #include "core/hash.h"
 #include "core/prefetch.h"
 #include "table/item.h"
+#include "table/table.h"
 
-#define TABLE_SHARD_BITS 12
-#define TABLE_SHARDS     (1u << TABLE_SHARD_BITS)
-#define BUCKET_SLOTS     7
-#define TAGS             255u /* values of a tag, 1..255 */
-#define PLACES           (65536u * TAGS)
-#define DISPLACED_SHIFT  56
-#define DISPLACED_MAX    255u
+#define BUCKET_SLOTS    7
+#define TAGS            255u /* values of a tag, 1..255 */
+#define PLACES          (65536u * TAGS)
+#define DISPLACED_SHIFT 56
+#define DISPLACED_MAX   255u
 
 #define SLOT_EXPIRES      1ull
 #define SLOT_ADDRESS_MASK 0xfffffffffff8ull

@@ -75,9 +75,7 @@ static bool find_item_locked(struct array *array, uint32_t place_index, const st
 
 static struct item *copy_item(struct mover *m, const struct item *item)
 {
-    struct item_parts parts = item_parts(item);
-    struct item *copy =
-        item_new(&m->r->table->items, m->arena, parts.key, parts.value, parts.expire_ms, 0);
+    struct item *copy = item_new_like(&m->r->table->items, m->arena, item);
     if (copy != NULL && (item_flags(item) & ITEM_VISITED))
         item_visit(copy);
     return copy;
@@ -155,7 +153,7 @@ static void move_array(struct mover *m, const struct array *array)
 static void meet(void *context, void *slot)
 {
     struct mover *m = context;
-    if (item_flags(slot) & ITEM_ARRAY) {
+    if (item_is_array(slot)) {
         move_array(m, slot);
         return;
     }

@@ -56,13 +56,16 @@ static uint64_t slot_at(struct position p)
 static void evict_locked(struct visit *v, struct position p)
 {
     struct stripe *stripe = table_stripe(v->s);
-    if (!journal_delete_locked(v->s, v->shard, item_parts(slot_item(slot_at(p))).key))
+    if (item_is_dead(slot_item(slot_at(p))) ||
+        !journal_delete_locked(v->s, v->shard, item_parts(slot_item(slot_at(p))).key))
         return;
     v->freed += item_bytes(slot_item(slot_at(p)));
     v->items++;
     shard_change_begin_locked(v->s, v->shard);
     shard_remove_locked(v->s, v->shard, p);
     shard_change_end_locked(v->s, v->shard);
+    if (slot_at(p) != 0) /* a dead one stays */
+        v->freed -= item_bytes(slot_item(slot_at(p)));
     atomic_fetch_add_explicit(&stripe->evicted, 1, memory_order_relaxed);
 }
 

@@ -55,13 +55,18 @@ static struct item *small_new(struct slab *slab, unsigned arena, size_t bytes,
 
 /* --- large items --- */
 
-static struct item *large_new(struct item_memory *memory, struct tarn_bytes key, size_t value_size,
-                              size_t room, int64_t expire_ms, unsigned char **ret_value)
+static size_t large_bytes(struct tarn_bytes key, size_t value_room)
+{
+    return sizeof(struct item_large) + value_room + key.size;
+}
+
+/* A large item of memory that is in the budget already; if malloc fails it is not any more. */
+static struct item *large_new_counted(struct item_memory *memory, struct tarn_bytes key,
+                                      size_t value_size, size_t room, int64_t expire_ms,
+                                      unsigned char **ret_value)
 {
     size_t value_room = value_size + room;
-    size_t bytes = sizeof(struct item_large) + value_room + key.size;
-    if (!budget_take_leaving(memory->budget, bytes, slab_rest(budget_limit(memory->budget), 0)))
-        return NULL;
+    size_t bytes = large_bytes(key, value_room);
     struct item_large *large = malloc(bytes);
     if (large == NULL) {
         budget_give(memory->budget, bytes);
@@ -80,6 +85,15 @@ static struct item *large_new(struct item_memory *memory, struct tarn_bytes key,
     memcpy(large->data + value_room, key.data, key.size);
     *ret_value = large->data;
     return (struct item *)large;
+}
+
+static struct item *large_new(struct item_memory *memory, struct tarn_bytes key, size_t value_size,
+                              size_t room, int64_t expire_ms, unsigned char **ret_value)
+{
+    uint64_t rest = slab_rest(budget_limit(memory->budget), 0);
+    if (!budget_take_leaving(memory->budget, large_bytes(key, value_size + room), rest))
+        return NULL;
+    return large_new_counted(memory, key, value_size, room, expire_ms, ret_value);
 }
 
 /* An item but for its value, and where that belongs. */
@@ -105,6 +119,28 @@ struct item *item_new(struct item_memory *memory, unsigned arena, struct tarn_by
 {
     unsigned char *p;
     struct item *item = item_begin(memory, arena, key, value.size, room, expire_ms, &p);
+    if (item != NULL)
+        copy(p, value.data, value.size);
+    return item;
+}
+
+struct item *item_new_like(struct item_memory *memory, unsigned arena, const struct item *item)
+{
+    unsigned flags = item_flags(item);
+    struct item_parts parts = item_parts(item);
+    int64_t expire_ms = flags & ITEM_DEAD ? 0 : parts.expire_ms;
+    struct item *like = item_new(memory, arena, parts.key, parts.value, expire_ms, 0);
+    if (like != NULL)
+        item_mark(like, flags & (ITEM_COVERS | ITEM_DEAD));
+    return like;
+}
+
+struct item *item_new_beyond(struct item_memory *memory, struct tarn_bytes key,
+                             struct tarn_bytes value, int64_t expire_ms)
+{
+    unsigned char *p;
+    budget_charge(memory->budget, large_bytes(key, value.size));
+    struct item *item = large_new_counted(memory, key, value.size, 0, expire_ms, &p);
     if (item != NULL)
         copy(p, value.data, value.size);
     return item;
@@ -242,6 +278,6 @@ size_t item_bytes(const struct item *item)
 {
     if (item_is_large(item))
         return item_large(item)->bytes;
-    struct item_parts parts = item_parts(item);
+    struct item_parts parts = item_parts_made(item, item_flags(item));
     return slab_slot_bytes(small_bytes(parts.key, parts.value.size, parts.expire_ms));
 }

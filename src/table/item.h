@@ -19,8 +19,14 @@ enum item_flags {
     ITEM_VALUE_WIDE = 1 << 2, /* small: two bytes of value size */
     ITEM_LARGE = 1 << 3,
     ITEM_VISITED = 1 << 4, /* read since the hand last passed; set by readers */
-    ITEM_ARRAY = 1 << 5,   /* no item: a shard's array of buckets */
+    ITEM_ARRAY = 1 << 5,   /* without COVERS: no item, but a shard's array of buckets */
+    ITEM_COVERS = 1 << 6,  /* the table's base may have a record of this key: base.h */
+    ITEM_DEAD = 1 << 5,    /* with COVERS: its key is not there, whatever the base says */
 };
+_Static_assert(((ITEM_COVERS | ITEM_DEAD) & SLAB_FREE) == 0, "that bit is the slab's");
+
+/* The expiry of a dead item: always over. No item is made with it. */
+#define ITEM_DEAD_MS INT64_MIN
 
 struct item {
     _Atomic unsigned char flags;
@@ -83,9 +89,9 @@ static inline size_t item_header_bytes(unsigned flags)
            ((flags & ITEM_EXPIRES) != 0 ? 8u : 0u);
 }
 
-static inline struct item_parts item_parts(const struct item *item)
+/* As it was made, dead or not. */
+static inline struct item_parts item_parts_made(const struct item *item, unsigned flags)
 {
-    unsigned flags = item_flags(item);
     struct item_parts parts = {.expire_ms = 0};
     if (__builtin_expect((flags & ITEM_LARGE) != 0, 0)) {
         const struct item_large *large = item_large(item);
@@ -126,6 +132,33 @@ static inline struct item_parts item_parts(const struct item *item)
     return parts;
 }
 
+static inline struct item_parts item_parts(const struct item *item)
+{
+    unsigned flags = item_flags(item);
+    struct item_parts parts = item_parts_made(item, flags);
+    if (__builtin_expect((flags & ITEM_DEAD) != 0, 0)) {
+        parts.value.size = 0;
+        parts.expire_ms = ITEM_DEAD_MS;
+    }
+    return parts;
+}
+
+static inline bool item_is_dead(const struct item *item)
+{
+    return (item_flags(item) & ITEM_DEAD) != 0;
+}
+
+/* Is this slot of the slab that of an array, or of an item? */
+static inline bool item_is_array(const struct item *item)
+{
+    return (item_flags(item) & (ITEM_ARRAY | ITEM_COVERS)) == ITEM_ARRAY;
+}
+
+static inline void item_mark(struct item *item, unsigned flags)
+{
+    atomic_fetch_or_explicit(&item->flags, (unsigned char)flags, memory_order_relaxed);
+}
+
 static inline bool item_expires(const struct item *item)
 {
     return item_parts(item).expire_ms != 0;
@@ -148,6 +181,14 @@ struct item *item_new(struct item_memory *memory, unsigned arena, struct tarn_by
 struct item *item_new_patched(struct item_memory *memory, unsigned arena, struct tarn_bytes key,
                               struct tarn_bytes value, struct tarn_bytes patch, size_t offset,
                               int64_t expire_ms);
+
+/* Another item like this one, with all its flags but VISITED. */
+struct item *item_new_like(struct item_memory *memory, unsigned arena, const struct item *item);
+
+/* A large item whose memory is charged and not taken: it may go over the budget. For what is
+ * retired at once. NULL: malloc failed. */
+struct item *item_new_beyond(struct item_memory *memory, struct tarn_bytes key,
+                             struct tarn_bytes value, int64_t expire_ms);
 
 /* Claim a large item for a patch in place, under its shard's lock: item_patch() can follow, and
  * item_patch_end() must. False: it is small, somebody may be looking, or it has no room. */

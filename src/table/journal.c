@@ -45,6 +45,16 @@ static void note_sequence(struct table *t, uint32_t shard, uint64_t sequence)
     atomic_store_explicit(&t->shards[shard].sequence, sequence, memory_order_release);
 }
 
+/* ... where whoever sees the change looks for it: a flush is seen in every shard. */
+static void note_told(struct table *t, const struct change *change, uint32_t shard,
+                      uint64_t sequence)
+{
+    if (change->kind != CHANGE_FLUSH)
+        note_sequence(t, shard, sequence);
+    for (uint32_t i = 0; change->kind == CHANGE_FLUSH && i < TABLE_SHARDS; i++)
+        note_sequence(t, i, sequence);
+}
+
 /* --- gathering --- */
 
 static bool grow(struct gathered *g, size_t room)
@@ -130,7 +140,7 @@ void journal_end_locked(struct table_session *s)
     if (sequence == 0)
         sequence = journal->failed(journal->context);
     for (size_t i = 0; i < g->count; i++)
-        note_sequence(s->table, (uint32_t)g->shards[i], sequence);
+        note_told(s->table, &g->changes[i], (uint32_t)g->shards[i], sequence);
     s->sequence = sequence;
     let_go(g);
     if (g->room > GATHERED_KEPT)

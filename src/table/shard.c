@@ -7,6 +7,7 @@
  * Failure modes: only shard_make_room_locked() can fail; the shard is as it was. */
 #include "table/shard.h"
 
+#include "table/base.h"
 #include "table/reclaim.h"
 
 #define GROWTH_DIVISOR 16 /* grow by a sixteenth: 96 % down to 90 % full */
@@ -23,7 +24,7 @@ static inline void unlock(struct table *t, uint32_t i)
     lock_give(&t->shards[i].lock);
 }
 
-static bool is_locked(const struct table_session *s, uint32_t i)
+bool shard_is_locked(const struct table_session *s, uint32_t i)
 {
     return (s->locked_shards[i / 64] >> i % 64 & 1) != 0;
 }
@@ -31,7 +32,7 @@ static bool is_locked(const struct table_session *s, uint32_t i)
 void shard_lock(struct table_session *s, uint32_t i)
 {
     if (s->locked)
-        ASSERT(is_locked(s, i));
+        ASSERT(shard_is_locked(s, i));
     else
         lock(s->table, i);
 }
@@ -187,7 +188,7 @@ static int64_t expiry_term(const struct table *t, int64_t expire_ms)
 /* Count an item with this expiry in (sign 1) or out (-1). */
 static void count_expiry(struct table_session *s, struct array *array, int64_t expire_ms, int sign)
 {
-    if (expire_ms == 0)
+    if (expire_ms == 0 || expire_ms == ITEM_DEAD_MS)
         return;
     struct stripe *stripe = table_stripe(s);
     add(&stripe->expiring, sign);
@@ -214,20 +215,42 @@ static inline void note_expiry(struct table_session *s, uint32_t i, struct array
     reclaim_expect(t->reclaim);
 }
 
+void shard_adopt_locked(struct table_session *s, uint32_t i, uint32_t place_index,
+                        struct item *item)
+{
+    struct array *array = shard_array_locked(&s->table->shards[i]);
+    int64_t expire_ms = item_parts(item).expire_ms;
+    uint32_t bucket =
+        array_insert(array, place_index, slot_make(place_index, item, expire_ms != 0));
+    note_expiry(s, i, array, bucket, expire_ms);
+    count_expiry(s, array, expire_ms, 1);
+    add(&table_stripe(s)->items, 1);
+    s->waits = 0;
+}
+
 void shard_insert_locked(struct table_session *s, uint32_t i, uint32_t place_index,
                          struct item *item)
 {
     struct shard *shard = &s->table->shards[i];
-    struct array *array = shard_array_locked(shard);
-    struct item_parts parts = item_parts(item);
     if (__builtin_expect(shard->watches != NULL, 0))
-        watch_notify_locked(shard, parts.key);
-    uint32_t bucket =
-        array_insert(array, place_index, slot_make(place_index, item, parts.expire_ms != 0));
-    note_expiry(s, i, array, bucket, parts.expire_ms);
-    count_expiry(s, array, parts.expire_ms, 1);
-    add(&table_stripe(s)->items, 1);
-    s->waits = 0;
+        watch_notify_locked(shard, item_parts(item).key);
+    base_cover_locked(s, i, item);
+    shard_adopt_locked(s, i, place_index, item);
+}
+
+/* Publish another item of the same key, and retire the old one. */
+static void change_slot(struct table_session *s, struct position position, struct item *item,
+                        int64_t expire_ms)
+{
+    _Atomic uint64_t *slot = &position.array->buckets[position.bucket].slots[position.slot];
+    uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
+    struct item *old = slot_item(word);
+    atomic_store_explicit(slot,
+                          (word & ~(SLOT_ADDRESS_MASK | SLOT_EXPIRES)) | (uintptr_t)item |
+                              (expire_ms != 0 ? SLOT_EXPIRES : 0),
+                          memory_order_release);
+    if (item != old)
+        reclaim_add(s, RETIRED_ITEM, old, item_bytes(old));
 }
 
 void shard_remove_locked(struct table_session *s, uint32_t i, struct position position)
@@ -237,16 +260,40 @@ void shard_remove_locked(struct table_session *s, uint32_t i, struct position po
     struct item *item =
         slot_item(atomic_load_explicit(&bucket->slots[position.slot], memory_order_relaxed));
     struct item_parts parts = item_parts(item);
+    struct item *dead;
+    if (__builtin_expect(parts.expire_ms == ITEM_DEAD_MS, 0))
+        return;
     if (__builtin_expect(shard->watches != NULL, 0))
         watch_notify_locked(shard, parts.key);
+    if (base_bury_locked(s, i, item, &dead)) {
+        change_slot(s, position, dead, 0);
+        count_expiry(s, position.array, parts.expire_ms, -1);
+        return;
+    }
     array_remove(position.array, position.bucket, position.slot);
     count_expiry(s, position.array, parts.expire_ms, -1);
     add(&table_stripe(s)->items, -1);
     reclaim_add(s, RETIRED_ITEM, item, item_bytes(item));
 }
 
+static const struct item *item_at(struct position p)
+{
+    return slot_item(
+        atomic_load_explicit(&p.array->buckets[p.bucket].slots[p.slot], memory_order_relaxed));
+}
+
+void shard_drop_dead_locked(struct table_session *s, struct position position)
+{
+    struct item *item = (struct item *)(uintptr_t)item_at(position);
+    array_remove(position.array, position.bucket, position.slot);
+    add(&table_stripe(s)->items, -1);
+    reclaim_add(s, RETIRED_ITEM, item, item_bytes(item));
+}
+
 void shard_remove_expired_locked(struct table_session *s, uint32_t i, struct position position)
 {
+    if (item_is_dead(item_at(position)))
+        return;
     shard_change_begin_locked(s, i);
     shard_remove_locked(s, i, position);
     shard_change_end_locked(s, i);
@@ -259,20 +306,16 @@ void shard_replace_locked(struct table_session *s, uint32_t i, struct position p
     struct shard *shard = &s->table->shards[i];
     _Atomic uint64_t *slot = &position.array->buckets[position.bucket].slots[position.slot];
     uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
-    struct item *old = slot_item(word);
-    struct item_parts before = item_parts(old), after = item_parts(item);
+    struct item_parts before = item_parts(slot_item(word)), after = item_parts(item);
+    base_replace_locked(s, slot_item(word), item);
     if (__builtin_expect(shard->watches != NULL, 0))
         watch_notify_locked(shard, after.key);
     note_expiry(s, i, position.array, position.bucket, after.expire_ms);
     if (session_marks(s)) /* writing a key again is use of it */
         item_visit(item);
-    atomic_store_explicit(slot,
-                          (word & ~(SLOT_ADDRESS_MASK | SLOT_EXPIRES)) | (uintptr_t)item |
-                              (after.expire_ms != 0 ? SLOT_EXPIRES : 0),
-                          memory_order_release);
+    change_slot(s, position, item, after.expire_ms);
     count_expiry(s, position.array, before.expire_ms, -1);
     count_expiry(s, position.array, after.expire_ms, 1);
-    reclaim_add(s, RETIRED_ITEM, old, item_bytes(old));
     s->waits = 0;
 }
 

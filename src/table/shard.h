@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 
+#include "core/buffer.h"
 #include "core/lock.h"
 #include "table/bucket.h"
 #include "table/table.h"
@@ -41,6 +42,7 @@ struct stripe {
 
 struct reclaim;
 struct gathered;
+struct under;
 
 struct table {
     const struct os *os;
@@ -57,6 +59,8 @@ struct table {
     _Atomic bool timeless; /* nothing expires */
     _Atomic bool readers_wait;
     _Atomic(const struct table_journal *) journal; /* NULL: nobody is told */
+    _Atomic(struct under *) under;                 /* NULL: there is no base; base.h */
+    struct under *under_owned;
     _Atomic unsigned sessions_opened;
     _Atomic uint64_t array_bytes, slab_array_bytes, charged_bytes;
     struct stripe stripes[STRIPES];
@@ -77,6 +81,7 @@ struct table_session {
     unsigned waits;            /* for memory, since something was last published */
     uint64_t sequence;         /* table_session_sequence() */
     struct gathered *gathered; /* changes of a step; NULL: there were none so far */
+    struct buffer scratch;     /* a record that was read from the base */
     uint64_t locked_shards[TABLE_SHARDS / 64];
     uint64_t versions[TABLE_SHARDS]; /* scratch of table_get_together() */
 };
@@ -92,6 +97,19 @@ static inline struct array *shard_array(const struct shard *shard)
 {
     uintptr_t array = atomic_load_explicit(&shard->array, memory_order_acquire);
     return (struct array *)(array & ~(uintptr_t)SHARD_BUSY);
+}
+
+/* The array that readers are to use now; waits while a change of several keys is half-way. */
+static inline const struct array *table_array_for_reading(const struct table_session *s, uint32_t i)
+{
+    struct shard *shard = &s->table->shards[i];
+    uintptr_t array = atomic_load_explicit(&shard->array, memory_order_acquire);
+    while (__builtin_expect((array & SHARD_BUSY) != 0 && !s->locked, 0)) {
+        lock_take(&shard->lock);
+        lock_give(&shard->lock);
+        array = atomic_load_explicit(&shard->array, memory_order_acquire);
+    }
+    return (const struct array *)(array & ~(uintptr_t)SHARD_BUSY);
 }
 
 static inline struct stripe *table_stripe(const struct table_session *s)
@@ -110,8 +128,11 @@ static inline bool session_marks(const struct table_session *s)
 /* Is a time of expiry (0: never) over? *now_ms: 0, or the time taken before. */
 static inline bool table_expired(const struct table *t, int64_t expire_ms, int64_t *now_ms)
 {
-    if (__builtin_expect(expire_ms == 0, 1) ||
-        atomic_load_explicit(&t->timeless, memory_order_relaxed))
+    if (__builtin_expect(expire_ms == 0, 1))
+        return false;
+    if (expire_ms == ITEM_DEAD_MS)
+        return true;
+    if (atomic_load_explicit(&t->timeless, memory_order_relaxed))
         return false;
     if (*now_ms == 0)
         *now_ms = table_now_ms(t);
@@ -122,6 +143,9 @@ static inline struct place table_place(const struct table *t, struct tarn_bytes 
 {
     return place_of_hash(hash_key(t->secret, key));
 }
+
+/* Between table_begin() and table_end(): is this shard among those that the session has locked? */
+bool shard_is_locked(const struct table_session *s, uint32_t shard);
 
 /* Lock a shard for one change, and end that. Inside table_begin() both do nothing. */
 void shard_lock(struct table_session *s, uint32_t shard);
@@ -187,14 +211,21 @@ bool shard_make_dues_locked(struct table_session *s, uint32_t shard);
 void shard_insert_locked(struct table_session *s, uint32_t shard, uint32_t place_index,
                          struct item *item);
 
-/* Find a key, expired or not; returns its slot's word, 0: not there. */
+/* The same for a record of the base: no change, so nobody is told of it. */
+void shard_adopt_locked(struct table_session *s, uint32_t shard, uint32_t place_index,
+                        struct item *item);
+
+/* Find a key, expired or dead or not; returns its slot's word, 0: not there. */
 uint64_t shard_find_locked(const struct shard *shard, uint32_t place_index, struct tarn_bytes key,
                            struct position *ret_position);
 
-/* Take the item at a position out: counted, watched, retired. Needs lock and change_begin. */
+/* Take the item at a position out: counted, watched, retired; if it covers a record of the base, a
+ * dead one stays in its place. A dead item stays as it is. Needs lock and change_begin. */
 void shard_remove_locked(struct table_session *s, uint32_t shard, struct position position);
 /* As shard_remove_locked() with a change of its own, for an item whose time is over: counted. */
 void shard_remove_expired_locked(struct table_session *s, uint32_t shard, struct position position);
+/* Take a dead item out, which is no change. */
+void shard_drop_dead_locked(struct table_session *s, struct position position);
 /* Put another item with the same key in its place (the old one is retired). item: not yet seen by
  * anybody. */
 void shard_replace_locked(struct table_session *s, uint32_t shard, struct position position,

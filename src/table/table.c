@@ -3,9 +3,12 @@
  * Failure modes: opening fails wholly; the rest cannot fail. */
 #include <stdlib.h>
 
+#include "table/base.h"
 #include "table/journal.h"
 #include "table/reclaim.h"
 #include "table/shard.h"
+
+#define SCRATCH_BYTES_KEPT (64u << 10) /* by a session for what it reads from a base */
 
 static void init_shards(struct table *t)
 {
@@ -69,6 +72,7 @@ void table_close(struct table *t)
         array_free(t, array);
     }
     slab_close(t->slab);
+    free(t->under_owned);
     free(t);
 }
 
@@ -95,6 +99,7 @@ void table_session_close(struct table_session *s)
         return;
     reclaim_session_done(s);
     journal_session_done(s);
+    buffer_done(&s->scratch);
     budget_give(&s->table->budget, sizeof *s);
     free(s);
 }
@@ -102,6 +107,8 @@ void table_session_close(struct table_session *s)
 void table_session_quiescent(struct table_session *s)
 {
     reclaim_flush(s);
+    if (s->scratch.capacity > SCRATCH_BYTES_KEPT)
+        buffer_done(&s->scratch);
 }
 
 void table_session_touches(struct table_session *s, bool touches)
@@ -110,6 +117,16 @@ void table_session_touches(struct table_session *s, bool touches)
 }
 
 /* --- the whole --- */
+
+void table_secret_get(const struct table *t, unsigned char ret_secret[HASH_SECRET_BYTES])
+{
+    memcpy(ret_secret, t->secret, HASH_SECRET_BYTES);
+}
+
+void table_secret_set(struct table *t, const unsigned char secret[HASH_SECRET_BYTES])
+{
+    memcpy(t->secret, secret, HASH_SECRET_BYTES);
+}
 
 int64_t table_now_ms(const struct table *t)
 {
@@ -222,6 +239,7 @@ void table_stats_get(struct table *t, struct tarn_stats *ret_stats)
         .expired_lag_ms = reclaim.expired_lag_ms,
     };
     add_stripes(t, &stats);
+    base_add_figures(t, &stats);
     stats.data_bytes = stats.item_bytes;
     stats.index_bytes = stats.table_bytes;
     *ret_stats = stats;

@@ -6,9 +6,15 @@
 #ifndef TABLE_TABLE_H
 #define TABLE_TABLE_H
 
+#include "core/buffer.h"
 #include "core/change.h"
+#include "core/hash.h"
 #include "os/os.h"
 #include "tarn.h"
+
+/* The highest bits of a key's hash tell its shard. */
+#define TABLE_SHARD_BITS 12
+#define TABLE_SHARDS     (1u << TABLE_SHARD_BITS)
 
 struct table;
 struct table_session;
@@ -68,6 +74,17 @@ void table_scan(struct table_session *s, uint64_t *cursor, size_t count, tarn_vi
 typedef void (*table_visit)(void *context, const struct tarn_record *record);
 void table_scan_records(struct table_session *s, uint64_t *cursor, size_t count, table_visit visit,
                         void *context);
+/* Of one shard's part of a scan: which one a cursor is at; and a scan that ends before the shard
+ * `end`, with a cursor that is there (0: that was the last). Returns how many were visited. */
+unsigned table_scan_shard(uint64_t cursor);
+size_t table_scan_until(struct table_session *s, uint64_t *cursor, unsigned end, size_t count,
+                        tarn_visit visit, void *context);
+/* Everything that the table has of one shard, of which there are TABLE_SHARDS, in the order of the
+ * hashes by the table's secret, each key once. record->value.data NULL: the key is not there. Views
+ * as those of table_get(). Stops by what visit returns other than TARN_OK. Errors: NOMEM. */
+typedef int (*table_visit_ordered)(void *context, uint64_t hash, const struct tarn_record *record);
+TARN_MUST int table_scan_ordered(struct table_session *s, uint32_t shard, table_visit_ordered visit,
+                                 void *context);
 TARN_MUST int table_random_key(struct table_session *s, uint64_t random,
                                struct tarn_bytes *ret_key);
 
@@ -113,6 +130,41 @@ TARN_MUST int table_apply(struct table_session *s, const struct change *change);
  * clock has been set since. */
 void table_stop_time(struct table *t, int64_t time_ms);
 void table_start_time(struct table *t);
+
+/* --- base.c: records that lie under the table --- */
+
+/* They hold as long as the table has nothing of their keys. */
+struct table_base {
+    void *context;
+    uint64_t records;
+    /* Records lie in memory as long as the base is set: views of them are given to readers. Else
+     * they are read into `scratch`, and what was read is adopted as an item. */
+    bool stays;
+    /* Any thread, several at once. hash: hash_key() by the table's secret. TARN_OK, NOTFOUND; IO,
+     * CORRUPT, NOMEM. */
+    int (*find)(void *context, struct tarn_bytes key, uint64_t hash, struct buffer *scratch,
+                struct tarn_record *ret_record);
+};
+/* Once, while the table is empty and no session is open. Errors: NOMEM. */
+TARN_MUST int table_base_set(struct table *t, const struct table_base *base);
+/* Does this shard (the hash's highest TABLE_SHARD_BITS bits) still rest on the base? */
+bool table_base_rests(const struct table *t, uint32_t shard);
+/* ... and this key's. */
+bool table_key_rests(struct table_session *s, struct tarn_bytes key);
+/* Keys that the base does not have; exact if it stays. */
+uint64_t table_own_keys(struct table *t);
+/* Take these records of the base in, at most 64, but those that the table has something of. Errors:
+ * FULL, NOMEM: some of them. */
+TARN_MUST int table_adopt(struct table_session *s, const struct tarn_record *records, size_t count);
+/* All records of this shard, so many, were taken in: it does not rest on the base any more. Errors:
+ * NOMEM. */
+TARN_MUST int table_base_done(struct table_session *s, uint32_t shard, uint64_t records);
+/* No shard rests on it any more: the base will not be asked again. Waits for grace periods. */
+void table_base_forget(struct table *t);
+
+/* How keys are hashed; set only while the table is empty and no session is open. */
+void table_secret_get(const struct table *t, unsigned char ret_secret[HASH_SECRET_BYTES]);
+void table_secret_set(struct table *t, const unsigned char secret[HASH_SECRET_BYTES]);
 
 /* Keep the item of this value; item_unref() of table/item.h lets it go. */
 struct item_large *table_pin(struct tarn_bytes value);

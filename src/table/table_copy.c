@@ -11,6 +11,7 @@
  *    the ones that were copied.
  * 2. What can fail comes before anything is published.
  * Failure modes: as of table_put(); nothing has changed. */
+#include "table/base.h"
 #include "table/journal.h"
 #include "table/reclaim.h"
 
@@ -152,6 +153,11 @@ int table_copy(struct table_session *s, struct tarn_bytes source, struct tarn_by
         return TARN_TOOBIG;
     if (bytes_equal(source, target))
         return copy_to_itself(s, &copy);
+    int faulted = table_fault(s, source);
+    if (faulted == TARN_OK)
+        faulted = table_fault(s, target);
+    if (faulted != TARN_OK)
+        return faulted;
     for (int i = 0; i < TRIES_MAX && status == TARN_BUSY && !s->locked; i++)
         status = copy_ahead(s, &copy);
     if (status != TARN_BUSY)

@@ -11,6 +11,7 @@
  *    session happen in their order.
  * 2. A view of a large item's value is given away only frozen.
  * Failure modes: none; a missing key is an answer. */
+#include "table/base.h"
 #include "table/journal.h"
 
 #define BATCH       64
@@ -19,46 +20,89 @@
 
 /* --- one key --- */
 
-/* The array that readers are to use now; waits while a change of several keys is half-way. */
-static inline const struct array *array_for_reading(const struct table_session *s, uint32_t i)
-{
-    struct shard *shard = &s->table->shards[i];
-    uintptr_t array = atomic_load_explicit(&shard->array, memory_order_acquire);
-    while (__builtin_expect((array & SHARD_BUSY) != 0 && !s->locked, 0)) {
-        lock_take(&shard->lock);
-        lock_give(&shard->lock);
-        array = atomic_load_explicit(&shard->array, memory_order_acquire);
-    }
-    return (const struct array *)(array & ~(uintptr_t)SHARD_BUSY);
-}
-
-/* The present, unexpired item of a key taken apart, ready to be given away. */
-static inline bool look_up(struct table_session *s, struct place place, struct tarn_bytes key,
-                           bool marks, int64_t *now_ms, struct item_parts *ret_parts)
+/* The present, unexpired item of a key taken apart, ready to be given away. TARN_OK, NOTFOUND;
+ * BUSY: the table has nothing of this key. */
+static inline int look_into_table(struct table_session *s, struct place place,
+                                  struct tarn_bytes key, bool marks, int64_t *now_ms,
+                                  struct item_parts *ret_parts)
 {
     uint32_t bucket;
     unsigned i;
-    uint64_t slot = array_find(array_for_reading(s, place.shard), place.index, key, &bucket, &i);
-    session_saw(s, place.shard);
-    if (slot == 0)
-        return false;
+    uint64_t slot =
+        array_find(table_array_for_reading(s, place.shard), place.index, key, &bucket, &i);
+    if (slot == 0) {
+        session_saw(s, place.shard);
+        return TARN_BUSY;
+    }
     const struct item *item = slot_item(slot);
     item_freeze(item);
     *ret_parts = item_parts(item);
+    session_saw(s, place.shard); /* after: it may have been changed in place */
     if (table_expired(s->table, ret_parts->expire_ms, now_ms))
-        return false;
+        return TARN_NOTFOUND;
     if (marks)
         item_visit(item);
-    return true;
+    return TARN_OK;
+}
+
+/* The table had nothing of this key, and it has a base. */
+static int look_below(struct table_session *s, struct place place, struct tarn_bytes key,
+                      bool marks, int64_t *now_ms, struct item_parts *ret_parts)
+{
+    for (;;) {
+        bool done = table_under(s->table, place.shard) == NULL;
+        int status = done ? TARN_BUSY : base_read(s, place, key, ret_parts);
+        if (status == TARN_BUSY)
+            status = look_into_table(s, place, key, marks, now_ms, ret_parts);
+        if (status != TARN_BUSY)
+            return status;
+        if (done)
+            return TARN_NOTFOUND;
+    }
+}
+
+/* A key's record, ready to be given away. TARN_OK, NOTFOUND, or why it cannot be read. */
+static inline int look_up(struct table_session *s, struct place place, struct tarn_bytes key,
+                          bool marks, int64_t *now_ms, struct item_parts *ret_parts)
+{
+    int status = look_into_table(s, place, key, marks, now_ms, ret_parts);
+    if (status != TARN_BUSY)
+        return status;
+    if (__builtin_expect(atomic_load_explicit(&s->table->under, memory_order_acquire) == NULL, 1))
+        return TARN_NOTFOUND;
+    return look_below(s, place, key, marks, now_ms, ret_parts);
 }
 
 int table_get(struct table_session *s, struct tarn_bytes key, struct tarn_record *ret_record)
 {
     struct item_parts parts;
     int64_t now_ms = 0;
-    if (!look_up(s, table_place(s->table, key), key, session_marks(s), &now_ms, &parts))
-        return TARN_NOTFOUND;
+    int status = look_up(s, table_place(s->table, key), key, session_marks(s), &now_ms, &parts);
+    if (status != TARN_OK)
+        return status;
     *ret_record = (struct tarn_record){key, parts.value, parts.expire_ms};
+    return TARN_OK;
+}
+
+/* What is known of a key of which the table had nothing. */
+static int about_below(struct table_session *s, struct place place, struct tarn_bytes key,
+                       struct table_about *ret_about)
+{
+    struct item_parts parts;
+    uint32_t bucket;
+    unsigned i;
+    int64_t now_ms = 0;
+    if (atomic_load_explicit(&s->table->under, memory_order_acquire) == NULL)
+        return TARN_NOTFOUND;
+    int status = look_below(s, place, key, false, &now_ms, &parts);
+    if (status != TARN_OK)
+        return status;
+    uint64_t slot = /* perhaps the table has it by now */
+        array_find(table_array_for_reading(s, place.shard), place.index, key, &bucket, &i);
+    *ret_about = (struct table_about){
+        parts.expire_ms,
+        slot != 0 ? item_bytes(slot_item(slot)) : parts.key.size + parts.value.size,
+    };
     return TARN_OK;
 }
 
@@ -68,11 +112,14 @@ int table_about(struct table_session *s, struct tarn_bytes key, struct table_abo
     uint32_t bucket;
     unsigned i;
     int64_t now_ms = 0;
-    uint64_t slot = array_find(array_for_reading(s, place.shard), place.index, key, &bucket, &i);
-    session_saw(s, place.shard);
-    if (slot == 0)
-        return TARN_NOTFOUND;
+    uint64_t slot =
+        array_find(table_array_for_reading(s, place.shard), place.index, key, &bucket, &i);
+    if (slot == 0) {
+        session_saw(s, place.shard);
+        return about_below(s, place, key, ret_about);
+    }
     int64_t expire_ms = item_parts(slot_item(slot)).expire_ms;
+    session_saw(s, place.shard);
     if (table_expired(s->table, expire_ms, &now_ms))
         return TARN_NOTFOUND;
     *ret_about = (struct table_about){expire_ms, item_bytes(slot_item(slot))};
@@ -129,11 +176,12 @@ static size_t look_up_batch(struct table_session *s, const struct tarn_bytes *ke
     int64_t now_ms = 0;
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
-        if (look_up(s, places[i], keys[i], marks, &now_ms, &parts)) {
+        int status = look_up(s, places[i], keys[i], marks, &now_ms, &parts);
+        if (__builtin_expect(status == TARN_OK, 1)) {
             ret_values[i] = parts.value;
             found++;
         } else {
-            ret_values[i] = (struct tarn_bytes){NULL, 0};
+            ret_values[i] = (struct tarn_bytes){NULL, status == TARN_NOTFOUND ? 0 : (size_t)status};
         }
     }
     return found;

@@ -11,6 +11,7 @@
  *
  * Failure modes: none; a cursor that nobody has given is taken for what it says. */
 #include "core/assert.h"
+#include "table/base.h"
 #include "table/journal.h"
 
 #define PLACE_BITS 24
@@ -24,6 +25,7 @@ struct walk {
     void *context;
     size_t visited;
     int64_t now_ms;
+    bool base_visits; /* what covers a record of the base is visited there */
 };
 
 /* Items of some neighbouring places, as they were at one moment. */
@@ -35,7 +37,10 @@ struct found {
 
 static void visit_slot(struct walk *walk, uint64_t slot)
 {
-    struct item_parts parts = item_parts(slot_item(slot));
+    const struct item *item = slot_item(slot);
+    if ((item_flags(item) & ITEM_COVERS) && walk->base_visits)
+        return;
+    struct item_parts parts = item_parts(item);
     if (table_expired(walk->s->table, parts.expire_ms, &walk->now_ms))
         return;
     const struct tarn_record record = {parts.key, parts.value, parts.expire_ms};
@@ -129,6 +134,8 @@ static uint32_t gather_whole(const struct walk *walk, struct shard *shard, uint3
 /* Visit from `from` on in one shard; returns where to go on, PLACES: it is done. */
 static uint32_t walk_shard(struct walk *walk, uint32_t shard, uint32_t from, size_t count)
 {
+    const struct under *u = table_under(walk->s->table, shard);
+    walk->base_visits = u != NULL && u->base.stays;
     while (from < PLACES && walk->visited < count) {
         struct found found;
         from = gather_whole(walk, &walk->s->table->shards[shard], from, &found);
@@ -139,19 +146,24 @@ static uint32_t walk_shard(struct walk *walk, uint32_t shard, uint32_t from, siz
     return from;
 }
 
-void table_scan_records(struct table_session *s, uint64_t *cursor, size_t count, table_visit visit,
-                        void *context)
+static void scan_until(struct walk *walk, uint64_t *cursor, unsigned end, size_t count)
 {
-    struct walk walk = {s, visit, context, 0, 0};
     uint64_t shard = *cursor >> PLACE_BITS;
     uint32_t from = (uint32_t)(*cursor & ((1u << PLACE_BITS) - 1));
-    for (; shard < TABLE_SHARDS && walk.visited < count; shard++) {
-        from = walk_shard(&walk, (uint32_t)shard, from, count);
+    for (; shard < end && walk->visited < count; shard++) {
+        from = walk_shard(walk, (uint32_t)shard, from, count);
         if (from < PLACES)
             break;
         from = 0;
     }
     *cursor = shard < TABLE_SHARDS ? shard << PLACE_BITS | from : 0;
+}
+
+void table_scan_records(struct table_session *s, uint64_t *cursor, size_t count, table_visit visit,
+                        void *context)
+{
+    struct walk walk = {s, visit, context, 0, 0, false};
+    scan_until(&walk, cursor, TABLE_SHARDS, count);
 }
 
 /* Whom records without their expiries are for. */
@@ -171,6 +183,21 @@ void table_scan(struct table_session *s, uint64_t *cursor, size_t count, tarn_vi
 {
     struct plain_visit plain = {visit, context};
     table_scan_records(s, cursor, count, visit_plainly, &plain);
+}
+
+unsigned table_scan_shard(uint64_t cursor)
+{
+    uint64_t shard = cursor >> PLACE_BITS;
+    return shard < TABLE_SHARDS ? (unsigned)shard : TABLE_SHARDS - 1;
+}
+
+size_t table_scan_until(struct table_session *s, uint64_t *cursor, unsigned end, size_t count,
+                        tarn_visit visit, void *context)
+{
+    struct plain_visit plain = {visit, context};
+    struct walk walk = {s, visit_plainly, &plain, 0, 0, false};
+    scan_until(&walk, cursor, end, count);
+    return walk.visited;
 }
 
 /* --- a random key --- */
@@ -193,7 +220,7 @@ static void choose(void *context, const struct tarn_record *record)
 int table_random_key(struct table_session *s, uint64_t random, struct tarn_bytes *ret_key)
 {
     struct choice choice = {.random = random};
-    struct walk walk = {s, choose, &choice, 0, 0};
+    struct walk walk = {s, choose, &choice, 0, 0, false};
     uint32_t first = (uint32_t)(random >> (64 - TABLE_SHARD_BITS));
     for (uint32_t i = 0; i < TABLE_SHARDS && choice.seen == 0; i++) {
         uint32_t shard = (first + i) % TABLE_SHARDS;

@@ -13,6 +13,7 @@
  */
 #include <stdlib.h>
 
+#include "table/base.h"
 #include "table/journal.h"
 #include "table/reclaim.h"
 
@@ -109,9 +110,12 @@ int table_delete(struct table_session *s, struct tarn_bytes key)
 {
     struct place place = table_place(s->table, key);
     struct position position;
-    int status = TARN_NOTFOUND;
+    int status = table_fault(s, key);
+    if (status != TARN_OK)
+        return status;
     if (!reclaim_reserve(s, RETIRED_BY_ONE))
         return TARN_NOMEM;
+    status = TARN_NOTFOUND;
     shard_lock(s, place.shard);
     uint64_t slot = shard_find_locked(&s->table->shards[place.shard], place.index, key, &position);
     if (slot != 0 && is_past(s->table, item_parts(slot_item(slot)).expire_ms)) {
@@ -292,6 +296,9 @@ int table_update(struct table_session *s, struct tarn_bytes key, tarn_change cha
     if (status != TARN_OK)
         return status;
     uint32_t shard = table_place(s->table, key).shard;
+    status = table_fault(s, key);
+    if (status != TARN_OK)
+        return status;
     if (!reclaim_reserve(s, RETIRED_BY_ONE))
         return TARN_NOMEM;
     shard_lock(s, shard);
@@ -341,6 +348,8 @@ int table_put_if(struct table_session *s, const struct tarn_record *record,
                  tarn_condition condition, void *context)
 {
     int status = check_sizes(record->key, record->value.size);
+    if (status == TARN_OK)
+        status = table_fault(s, record->key);
     if (status != TARN_OK)
         return status;
     if (!reclaim_reserve(s, RETIRED_BY_ONE))
@@ -381,6 +390,10 @@ static void begin_noted(struct table_session *s)
 
 void table_begin(struct table_session *s, const struct tarn_bytes *keys, size_t count)
 {
+    for (size_t i = 0; keys != NULL && i < count; i++) {
+        int status = table_fault(s, keys[i]); /* so that the base is not read under the locks */
+        (void)status;                         /* who looks for the key there is told */
+    }
     session_note_shards(s, keys, count);
     begin_noted(s);
 }
@@ -446,7 +459,11 @@ static int make_items(struct table_session *s, const struct tarn_record *records
     for (i = 0; i < count && status == TARN_OK; i++) {
         puts[i].item = NULL;
         status = check_sizes(records[i].key, records[i].value.size);
-        if (status != TARN_OK || is_past(s->table, records[i].expire_ms))
+        if (status == TARN_OK && is_past(s->table, records[i].expire_ms)) {
+            status = table_fault(s, records[i].key);
+            continue;
+        }
+        if (status != TARN_OK)
             continue;
         puts[i].item = table_make_item(s, &records[i]);
         if (puts[i].item == NULL)
@@ -492,6 +509,8 @@ static void remove_told_locked(struct table_session *s, uint32_t shard, struct p
 {
     uint64_t slot = atomic_load_explicit(
         &position.array->buckets[position.bucket].slots[position.slot], memory_order_relaxed);
+    if (item_is_dead(slot_item(slot)))
+        return;
     if (!journal_delete_locked(s, shard, item_parts(slot_item(slot)).key))
         ASSERT(!"room was reserved");
     shard_remove_locked(s, shard, position);
@@ -601,6 +620,8 @@ int table_flush(struct table_session *s)
         table_begin(s, NULL, 0);
     const struct change change = {.kind = CHANGE_FLUSH};
     bool told = journal_tell_locked(s, 0, &change);
+    if (told)
+        base_flush_locked(s->table); /* before: who finds nothing in an empty shard asks the base */
     for (uint32_t i = 0; told && i < TABLE_SHARDS; i++)
         empty_shard_locked(s, i);
     if (!nested)

@@ -5,6 +5,7 @@
  * Failure modes: no memory at open. */
 #include <stdlib.h>
 
+#include "table/base.h"
 #include "table/reclaim.h"
 
 struct table_watch {
@@ -56,6 +57,9 @@ int table_watch_open(struct table_session *s, struct tarn_bytes key, struct tabl
 {
     struct place place = table_place(s->table, key);
     struct shard *shard = &s->table->shards[place.shard];
+    int status = table_fault(s, key);
+    if (status != TARN_OK)
+        return status;
     struct table_watch *w = malloc(sizeof *w + key.size);
     if (w == NULL || !reclaim_reserve(s, 1)) {
         free(w);
