@@ -3,8 +3,8 @@
  * order. Method: threads append to a log on a simulated disk, which stops in the nth call that
  * changes it, and may be full for a while; the threads take turns, so a seed replays a run. What
  * the disk kept is read back, by the fixture and by replay(), after which the log goes on and is
- * replayed once more. Bug planted: a rotation that was refused before there was room again waits for
- * ever. SEEDS=n: so many runs; SEED=n: that one. */
+ * replayed once more. Bug planted: a rotation that was refused before there was room again waits
+ * for ever. SEEDS=n: so many runs; SEED=n: that one. */
 #include <stdatomic.h>
 #include <stdlib.h>
 

@@ -791,6 +791,7 @@ static void plan_options(struct run *r)
         .dial = dial,
         .log_files = (unsigned)any_size(&r->random, 4),
         .checkpoint_at_close = below(&r->random, 4) == 0,
+        .load_bytes_max = below(&r->random, 2), /* its checkpoint at once, or in the background */
     };
     r->fails_sync = r->limited = r->was_limited = false;
 }

@@ -5,7 +5,8 @@
  *
  * Bugs planted once to see it fail: a patch told with its offset left out; the source of a move not
  * told; a removal by a time that has passed not told; a patch of an absent key told as a patch; a
- * step told in two; the shard's sequence not noted; an expired key replayed by the clock. */
+ * step told in two; the shard's sequence not noted, that of a flush in one shard only; an expired
+ * key replayed by the clock. */
 #include "lib/test.h"
 
 #include <stdlib.h>
@@ -321,6 +322,11 @@ static void readers_know(void **state)
     assert_int_equal(table_put_many(original.session, records, 2), TARN_OK);
     assert_int_equal(table_get(reader, keys[1], &seen), TARN_OK);
     assert_int_equal(table_session_sequence(reader), 104); /* of the whole step */
+    assert_int_equal(table_flush(original.session), TARN_OK);
+    for (size_t i = 0; i < KEYS; i++) { /* whatever its shard */
+        assert_int_equal(table_get(reader, keys[i], &seen), TARN_NOTFOUND);
+        assert_int_equal(table_session_sequence(reader), 105);
+    }
     table_session_close(reader);
 }
 
