@@ -141,6 +141,41 @@ int base_fault(struct table_session *s, struct place place, struct tarn_bytes ke
     return status == TARN_NOTFOUND ? TARN_OK : status;
 }
 
+/* Put in a dead item; BUSY: the shard has an item of the key, or does not rest on the base. */
+static int put_in_dead_locked(struct table_session *s, struct place place, struct tarn_bytes key)
+{
+    struct position position;
+    struct under *u = table_under(s->table, place.shard);
+    if (u == NULL ||
+        shard_find_locked(&s->table->shards[place.shard], place.index, key, &position) != 0)
+        return TARN_BUSY;
+    if (!shard_make_room_locked(s, place.shard))
+        return table_no_memory(s->table);
+    struct item *item =
+        item_new(&s->table->items, s->arena, key, (struct tarn_bytes){NULL, 0}, 0, 0);
+    if (item == NULL)
+        return table_no_memory(s->table);
+    item_mark(item, ITEM_COVERS | ITEM_DEAD);
+    shard_adopt_locked(s, place.shard, place.index, item);
+    add(&u->dead, 1);
+    return TARN_OK;
+}
+
+int base_delete(struct table_session *s, struct tarn_bytes key)
+{
+    struct place place = table_place(s->table, key);
+    const struct under *u = table_under(s->table, place.shard);
+    int status = TARN_BUSY;
+    if (u != NULL && !u->base.stays && !table_is_journaled(s->table)) {
+        if (!reclaim_reserve(s, RETIRED_BY_ONE))
+            return TARN_NOMEM;
+        shard_lock(s, place.shard);
+        status = put_in_dead_locked(s, place, key);
+        shard_unlock(s, place.shard);
+    }
+    return status == TARN_BUSY ? table_delete(s, key) : status;
+}
+
 /* --- items that cover --- */
 
 void base_cover_locked(struct table_session *s, uint32_t shard, struct item *item)

@@ -48,6 +48,10 @@ static inline int table_fault(struct table_session *s, struct tarn_bytes key)
     return base_fault(s, table_place(s->table, key), key);
 }
 
+/* table_delete() for who need not know whether the key was there: without a journal, a base on disk
+ * is not read. */
+TARN_MUST int base_delete(struct table_session *s, struct tarn_bytes key);
+
 /* An item is about to be put in, or in the place of another one. */
 void base_cover_locked(struct table_session *s, uint32_t shard, struct item *item);
 void base_replace_locked(struct table_session *s, const struct item *old, struct item *item);

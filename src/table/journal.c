@@ -11,6 +11,8 @@
  */
 #include "table/journal.h"
 
+#include "table/base.h"
+
 #include <stdlib.h>
 
 #define GATHERED_KEPT 256 /* places for changes that a session keeps */
@@ -179,7 +181,7 @@ int table_apply(struct table_session *s, const struct change *change)
     case CHANGE_PUT:
         return table_put(s, &record);
     case CHANGE_DELETE:
-        status = table_delete(s, change->key);
+        status = base_delete(s, change->key);
         return status == TARN_NOTFOUND ? TARN_OK : status;
     case CHANGE_EXPIRE:
     case CHANGE_PATCH:

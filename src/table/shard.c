@@ -219,7 +219,7 @@ void shard_adopt_locked(struct table_session *s, uint32_t i, uint32_t place_inde
                         struct item *item)
 {
     struct array *array = shard_array_locked(&s->table->shards[i]);
-    int64_t expire_ms = item_parts(item).expire_ms;
+    int64_t expire_ms = item_is_dead(item) ? 0 : item_parts(item).expire_ms;
     uint32_t bucket =
         array_insert(array, place_index, slot_make(place_index, item, expire_ms != 0));
     note_expiry(s, i, array, bucket, expire_ms);

@@ -211,7 +211,7 @@ bool shard_make_dues_locked(struct table_session *s, uint32_t shard);
 void shard_insert_locked(struct table_session *s, uint32_t shard, uint32_t place_index,
                          struct item *item);
 
-/* The same for a record of the base: no change, so nobody is told of it. */
+/* The same for a record of the base, or a dead item over it: no change, so nobody is told of it. */
 void shard_adopt_locked(struct table_session *s, uint32_t shard, uint32_t place_index,
                         struct item *item);
 
