@@ -95,6 +95,7 @@ int base_take_in_shard(struct base *b, struct tarn_session *session, unsigned sh
     uint64_t first = (uint64_t)shard << HASHES, last = first + (((uint64_t)1 << HASHES) - 1);
     if (!atomic_load(&b->resting) || !table_base_rests(store->table, shard))
         return TARN_OK;
+    table_base_expect(session->table, shard, b->file_records / TABLE_SHARDS);
     int status = checkpoint_range(b->file, first, last, adopt, &taking, error);
     if (status == TARN_OK)
         status = table_base_done(session->table, shard, taking.records);

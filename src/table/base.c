@@ -272,6 +272,17 @@ uint64_t table_own_keys(struct table *t)
     return items > 0 ? (uint64_t)items : 0;
 }
 
+void table_base_expect(struct table_session *s, uint32_t shard, uint64_t records)
+{
+    if (!reclaim_reserve(s, 1))
+        return;
+    shard_lock(s, shard);
+    const struct under *u = table_under(s->table, shard);
+    if (u != NULL && records > u->adopted[shard] && records < UINT32_MAX)
+        shard_expect_locked(s, shard, (uint32_t)records - u->adopted[shard]);
+    shard_unlock(s, shard);
+}
+
 int table_adopt(struct table_session *s, const struct tarn_record *records, size_t count)
 {
     struct tarn_bytes keys[ADOPTED_AT_ONCE] = {{NULL, 0}};

@@ -164,6 +164,15 @@ bool shard_make_room_locked(struct table_session *s, uint32_t i)
     return true;
 }
 
+void shard_expect_locked(struct table_session *s, uint32_t i, uint32_t more)
+{
+    struct array *array = shard_array_locked(&s->table->shards[i]);
+    uint32_t wanted = array->items_count + array->pending + more;
+    struct array *grown = wanted > array->items_max ? array_rebuild(s->table, array, wanted) : NULL;
+    if (grown != NULL)
+        put_array_locked(s, i, grown);
+}
+
 uint64_t shard_find_locked(const struct shard *shard, uint32_t place_index, struct tarn_bytes key,
                            struct position *ret_position)
 {

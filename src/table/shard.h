@@ -204,6 +204,9 @@ struct position {
 /* Make room for one more item (beyond the pending ones) by rebuilding the array if it is time;
  * false: no memory, and no free slot at all. Needs reclaim_reserve(s, 1). */
 bool shard_make_room_locked(struct table_session *s, uint32_t shard);
+/* So many more items are to come: make room for them at once, if there is memory. Needs
+ * reclaim_reserve(s, 1). */
+void shard_expect_locked(struct table_session *s, uint32_t shard, uint32_t more);
 /* Make the shard's array one where items can expire, before a position in it is looked for and an
  * item that expires is published; false: no memory. Needs reclaim_reserve(s, 1). */
 bool shard_make_dues_locked(struct table_session *s, uint32_t shard);

@@ -153,6 +153,8 @@ bool table_base_rests(const struct table *t, uint32_t shard);
 bool table_key_rests(struct table_session *s, struct tarn_bytes key);
 /* Keys that the base does not have; exact if it stays. */
 uint64_t table_own_keys(struct table *t);
+/* About so many records of this shard are going to be taken in. */
+void table_base_expect(struct table_session *s, uint32_t shard, uint64_t records);
 /* Take these records of the base in, at most 64, but those that the table has something of. Errors:
  * FULL, NOMEM: some of them. */
 TARN_MUST int table_adopt(struct table_session *s, const struct tarn_record *records, size_t count);
