@@ -156,6 +156,7 @@ bool shard_make_room_locked(struct table_session *s, uint32_t i)
         return true;
     /* A small array takes the slab's next size, 4 % more. */
     uint32_t more = array->bytes < SLAB_BYTES_MAX ? 1 : array->items_max / GROWTH_DIVISOR + 1;
+    more = base_growth(t, i, array->items_max, more);
     uint32_t wanted = needed > array->items_max + more ? needed : array->items_max + more;
     struct array *grown = array_rebuild(t, array, wanted);
     if (grown == NULL)
