@@ -275,6 +275,8 @@ int durable_recover(struct durable *d, struct replay_end ret_ends[WAL_FILES_MAX]
     status = read_checkpoint(&r, options);
     if (status == TARN_OK)
         status = read_log(&r, options, &result);
+    if (status == TARN_OK && table_fit(r.session->table) != TARN_OK)
+        status = error_set(error, TARN_NOMEM, "%s: out of memory", d->directory.path);
     tarn_session_close(r.session);
     if (status != TARN_OK)
         return status;

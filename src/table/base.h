@@ -59,18 +59,17 @@ void base_replace_locked(struct table_session *s, const struct item *old, struct
  * now on (perhaps the same item). */
 bool base_bury_locked(struct table_session *s, uint32_t shard, struct item *item,
                       struct item **ret_dead);
-/* By how many items a shard that holds so many is to grow, if `more` is what it would without a
- * base: its records will come, too. */
-static inline uint32_t base_growth(const struct table *t, uint32_t shard, uint32_t items,
-                                   uint32_t more)
+/* By how many items a full shard that holds so many should grow, because its records will come; 0:
+ * as it likes. */
+static inline uint32_t base_growth(const struct table *t, uint32_t shard, uint32_t items)
 {
     const struct under *u = table_under(t, shard);
     if (__builtin_expect(u == NULL, 1) || u->base.stays)
-        return more;
+        return 0;
     uint64_t expected = u->base.records / TABLE_SHARDS;
-    if (expected <= (uint64_t)items + more)
-        return more;
-    return expected - items < items ? (uint32_t)(expected - items) : items > more ? items : more;
+    if (expected <= items)
+        return 0;
+    return expected - items < items ? (uint32_t)(expected - items) : items;
 }
 
 /* Every shard is locked and loses its items: nothing rests on the base any more. */

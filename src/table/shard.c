@@ -147,6 +147,30 @@ bool shard_make_dues_locked(struct table_session *s, uint32_t i)
     return dues != NULL;
 }
 
+/* By how many items a full array is to grow at most: while a log is replayed, or over a base whose
+ * records will come, not by small steps. */
+static uint32_t growth_wanted(const struct table *t, uint32_t i, uint32_t items_max)
+{
+    if (atomic_load_explicit(&t->timeless, memory_order_relaxed))
+        return items_max;
+    return base_growth(t, i, items_max);
+}
+
+/* A larger array, for `needed` items; NULL: no memory. */
+static struct array *grow(struct table *t, uint32_t i, const struct array *array, uint32_t needed)
+{
+    /* A small array takes the slab's next size, 4 % more. */
+    uint32_t more = array->bytes < SLAB_BYTES_MAX ? 1 : array->items_max / GROWTH_DIVISOR + 1;
+    uint32_t wanted = growth_wanted(t, i, array->items_max);
+    struct array *grown = NULL;
+    if (wanted > more && array->items_max + wanted > needed)
+        grown = array_rebuild(t, array, array->items_max + wanted);
+    if (grown != NULL)
+        return grown;
+    return array_rebuild(t, array,
+                         needed > array->items_max + more ? needed : array->items_max + more);
+}
+
 bool shard_make_room_locked(struct table_session *s, uint32_t i)
 {
     struct table *t = s->table;
@@ -154,15 +178,30 @@ bool shard_make_room_locked(struct table_session *s, uint32_t i)
     uint32_t needed = array->items_count + array->pending + 1;
     if (needed <= array->items_max)
         return true;
-    /* A small array takes the slab's next size, 4 % more. */
-    uint32_t more = array->bytes < SLAB_BYTES_MAX ? 1 : array->items_max / GROWTH_DIVISOR + 1;
-    more = base_growth(t, i, array->items_max, more);
-    uint32_t wanted = needed > array->items_max + more ? needed : array->items_max + more;
-    struct array *grown = array_rebuild(t, array, wanted);
+    struct array *grown = grow(t, i, array, needed);
     if (grown == NULL)
         return array->items_max > 0 && needed <= array->buckets_count * BUCKET_SLOTS;
     put_array_locked(s, i, grown);
     return true;
+}
+
+int table_fit(struct table_session *s)
+{
+    for (uint32_t i = 0; i < TABLE_SHARDS; i++) {
+        if (!reclaim_reserve(s, 1))
+            return TARN_NOMEM;
+        shard_lock(s, i);
+        const struct array *array = shard_array_locked(&s->table->shards[i]);
+        uint32_t items = array->items_count + array->items_count / GROWTH_DIVISOR;
+        struct array *fit = NULL;
+        if (array->items_max > items + items / GROWTH_DIVISOR + BUCKET_SLOTS &&
+            table_under(s->table, i) == NULL)
+            fit = array_rebuild(s->table, array, items);
+        if (fit != NULL)
+            put_array_locked(s, i, fit);
+        shard_unlock(s, i);
+    }
+    return TARN_OK;
 }
 
 void shard_expect_locked(struct table_session *s, uint32_t i, uint32_t more)

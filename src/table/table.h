@@ -130,6 +130,9 @@ TARN_MUST int table_apply(struct table_session *s, const struct change *change);
  * clock has been set since. */
 void table_stop_time(struct table *t, int64_t time_ms);
 void table_start_time(struct table *t);
+/* After much was put while time stood still: shards that have room for many more items than they
+ * have give it back. The session is to be quiescent soon. Errors: NOMEM: some have not. */
+TARN_MUST int table_fit(struct table_session *s);
 
 /* --- base.c: records that lie under the table --- */
 
