@@ -5,11 +5,15 @@
 #   make SAN=address         address and undefined-behaviour sanitizers, in build-address/;
 #                            also SAN=thread, SAN=undefined
 #   make WERROR=1            warnings are errors (as script/test does)
-#   make PLANT=NAME          with this bug of src/core/plant.h, in build-NAME/: tests are to fail
+#   make PLANTS=1            with the bug of src/core/plant.h that the environment names, for
+#                            script/fault-plants: -O1 -g, no LTO, in build-plants/
 #   make B=DIR               build in DIR instead
 #   make V=1                 show every command
 #
-#   make unit                build and run the unit tests; fault: those with failing system calls
+#   make unit                build and run the unit tests
+#   make fault               the long form of all that kills, tears, damages and fails, and a table;
+#                            SEEDS=, KILLS=, FIRST=, JOBS= (script/fault)
+#   make fault-plants        are the planted bugs caught, and by whom?
 #   make fuzz                run each fuzzer for FUZZ_SECONDS (600); fuzz-brief: for 5 s. clang
 #   make soak                a day of a busy cache in some minutes: is memory flat? SOAK="--minutes 3"
 #   make bench               build the benchmarks (bench/README.md)
@@ -56,10 +60,10 @@ LIBRARY_LAYERS := core os table pack wal store
 
 # --- modes ---
 
-ifneq ($(PLANT),)
-  B := build-$(PLANT)
+ifneq ($(PLANTS),)
+  B := build-plants
   MODE := -O1 -g
-  CPPFLAGS += -DTARN_PLANT=$(PLANT)
+  CPPFLAGS += -DTARN_PLANTS
 else ifneq ($(SAN),)
   B := build-$(SAN)
   ifeq ($(SAN),address)
@@ -194,8 +198,11 @@ fault-build: $(addprefix $(B)/,$(FAULT_TESTS))
 unit: unit-build
 	@for t in $(UNIT_TESTS); do $(B)/$$t || exit 1; done
 
-fault: fault-build
-	@for t in $(FAULT_TESTS); do $(B)/$$t || exit 1; done
+fault: all fault-build
+	@B=$(B) script/fault
+
+fault-plants:
+	@script/fault-plants
 
 # --- fuzzers: test/fuzz/fuzz_<name>.c with a corpus in test/fuzz/corpus/<name>/ and perhaps a
 # dictionary test/fuzz/<name>.dict. libFuzzer is clang's, so all is compiled once more ---
@@ -309,8 +316,8 @@ uninstall:
 	    $(DESTDIR)$(MANDIR)/man1/tarn.1
 
 clean:
-	rm -rf build build-address build-thread build-undefined build-debug build-PLANT_* compile_commands.json
+	rm -rf build build-address build-thread build-undefined build-debug build-plants compile_commands.json
 
-.PHONY: all unit unit-build fault fault-build fuzz fuzz-build fuzz-brief soak bench lint install \
+.PHONY: all unit unit-build fault fault-build fault-plants fuzz fuzz-build fuzz-brief soak bench lint install \
         uninstall clean
 -include $(shell find $(B) -type f -name '*.d' 2>/dev/null)

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "core/plant.h"
 #include "core/qsbr.h"
 
 #define RETRY_NS ((uint64_t)60 * 1000000000) /* after one that failed and nobody asked for */
@@ -46,7 +47,8 @@ static int write_records(struct durable *d, struct checkpoint_writer *writer,
     if (status != TARN_OK)
         return status;
     tarn_session_touches(session, false);
-    wait_for_changes(session);
+    if (!plant(PLANT_WALK_TOO_EARLY))
+        wait_for_changes(session);
     status = base_write_all(&d->base, session, writer, error);
     wait_for_changes(session);
     tarn_session_close(session);
@@ -133,13 +135,19 @@ static int borrow_log(struct durable *d, uint64_t sequence, const uint64_t first
     return TARN_OK;
 }
 
+static void use_segments(struct manifest *m, const struct durable *d,
+                         const uint64_t first[WAL_FILES_MAX])
+{
+    for (unsigned i = 0; i < m->files; i++)
+        m->first[i] = i < d->log_files ? first[i] : d->idle_first[i];
+    memset(m->last, 0, sizeof m->last);
+}
+
 static int publish(struct durable *d, struct manifest *m, const uint64_t first[WAL_FILES_MAX],
                    struct tarn_error *error)
 {
     m->generation++;
-    for (unsigned i = 0; i < m->files; i++)
-        m->first[i] = i < d->log_files ? first[i] : d->idle_first[i];
-    memset(m->last, 0, sizeof m->last);
+    use_segments(m, d, first);
     int status = directory_put_manifest(&d->directory, m, error);
     if (status == TARN_OK) {
         d->manifest = *m;
@@ -171,6 +179,10 @@ static int run(struct durable *d, struct checkpoint_totals *ret_totals, struct t
                           : error_set(error, TARN_NOMEM, "out of memory");
     if (status != TARN_OK && path != NULL)
         (void)d->directory.os->unlink(d->directory.os, path);
+    if (status == TARN_OK && plant(PLANT_UNLINK_BEFORE_RENAME)) {
+        use_segments(&m, d, first);
+        directory_clean(&d->directory, &m);
+    }
     if (status == TARN_OK)
         status = publish(d, &m, first, error);
     if (borrowed && (status != TARN_OK || d->dial.durability == TARN_DURABILITY_NONE))

@@ -251,7 +251,7 @@ static void place_locked(struct wal *wal, const struct scratch *s, const struct 
     struct wal_file *f = &wal->file[p->file];
     unsigned char *at = make_room_locked(f, p, s->bytes.data);
     if (f->tail->first == 0)
-        f->tail->first = begin + 1;
+        f->tail->first = plant(PLANT_HALF_STEP) ? stamp->sequence : begin + 1;
     f->tail->last = stamp->sequence;
     record_seal((enum wal_encoding)p->encoding, at, p->size, stamp, &f->chain);
     f->last_sequence = stamp->sequence;

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "core/plant.h"
 #include "wal/replay_internal.h"
 
 #define PART_BYTES ((size_t)256 << 10)
@@ -66,9 +67,10 @@ static int cut_open(const struct os *os, int fd, const char *path, uint64_t size
     bool longer = e == 0 && info.size > size;
     if (longer)
         e = os->truncate(os, fd, size);
-    if (e == 0 && !closed)
+    bool again = !closed && !plant(PLANT_NOT_SYNCED_AGAIN);
+    if (e == 0 && again)
         e = write_again(os, fd, size);
-    if (e == 0 && (longer || !closed))
+    if (e == 0 && (longer || again))
         e = os->sync(os, fd);
     return e < 0 ? os_error(error, e, "cannot cut the torn end of", path) : TARN_OK;
 }

@@ -3,9 +3,28 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lib/fault_line.h"
 
 static _Atomic uint64_t calls, failed, fail_nth;
 static atomic_bool stays_failing;
+
+/* For script/fault. */
+static _Atomic uint64_t points; /* failures tried */
+static pid_t process;
+
+__attribute__((constructor)) static void begin_points(void)
+{
+    process = getpid();
+}
+
+__attribute__((destructor)) static void tell_points(void)
+{
+    if (points > 0 && getenv("TARN_FAULT_LINES") && getpid() == process)
+        fault_line("nth allocation fails", points, 0, 0);
+}
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -44,7 +63,8 @@ static bool fails(void)
     uint64_t call = atomic_fetch_add(&calls, 1) + 1, nth = atomic_load(&fail_nth);
     if (nth == 0 || (call != nth && !(call > nth && atomic_load(&stays_failing))))
         return false;
-    atomic_fetch_add(&failed, 1);
+    if (atomic_fetch_add(&failed, 1) == 0)
+        atomic_fetch_add(&points, 1);
     return true;
 }
 
