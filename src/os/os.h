@@ -39,6 +39,9 @@ struct os {
                     size_t *ret_size);
     int (*sync)(const struct os *os, int fd);      /* fsync(2) */
     int (*data_sync)(const struct os *os, int fd); /* fdatasync(2): content, and size if it grew */
+    /* A hint: begin to write these bytes to the disk. Nothing is durable by it, and a sync that
+     * follows tells of every failure as if it had not been. */
+    void (*write_soon)(const struct os *os, int fd, uint64_t offset, uint64_t size);
     int (*truncate)(const struct os *os, int fd, uint64_t size);
     int (*rename)(const struct os *os, const char *from, const char *to);
     int (*unlink)(const struct os *os, const char *path);

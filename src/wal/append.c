@@ -6,6 +6,9 @@
  * pool has not enough chunks, or a new segment has another encoding, the lock is given back and all
  * begins anew, so that nothing can fail once a sequence is taken.
  *
+ * Most steps are a few small changes for which the tail has room: those are encoded where they are
+ * to lie, under the lock, which takes no longer than copying them there.
+ *
  * Invariants
  * 1. Under the lock: no allocation, no system call.
  * 2. A step's sequences are an unbroken run.
@@ -21,6 +24,7 @@
 #define SCRATCH_KEEP_BYTES (256u << 10) /* of a thread, between its calls */
 #define LIST_KEEP          4096u
 #define APART_EXTRA_BYTES  256u /* what binary and CBOR need besides key and value */
+#define SMALL_BYTES        512u /* of key and value: encoding takes no longer than a copy and a call */
 
 struct prepared {
     size_t offset, size; /* in scratch.bytes, ... */
@@ -244,6 +248,25 @@ static unsigned char *make_room_locked(struct wal_file *f, const struct prepared
     return at;
 }
 
+/* Count what was placed at the end of a file's chunks; is its flusher to be woken? */
+static bool count_file_locked(struct wal_file *f, size_t size)
+{
+    f->segment_bytes += size;
+    f->pending_bytes += size;
+    if (f->pending_bytes < f->wake_bytes)
+        return false;
+    f->wake_bytes = WAL_NEVER;
+    return true;
+}
+
+static void count_step_locked(struct wal *wal, uint64_t bytes)
+{
+    wal->bytes += bytes;
+    wal->live_bytes += bytes;
+    uint64_t pending = atomic_load_explicit(&wal->pending_bytes, memory_order_relaxed);
+    atomic_store_explicit(&wal->pending_bytes, pending + bytes, memory_order_relaxed);
+}
+
 /* begin: the sequence before the step. */
 static void place_locked(struct wal *wal, const struct scratch *s, const struct prepared *p,
                          const struct record_stamp *stamp, uint64_t begin)
@@ -255,8 +278,6 @@ static void place_locked(struct wal *wal, const struct scratch *s, const struct 
     f->tail->last = stamp->sequence;
     record_seal((enum wal_encoding)p->encoding, at, p->size, stamp, &f->chain);
     f->last_sequence = stamp->sequence;
-    f->segment_bytes += p->size;
-    f->pending_bytes += p->size;
 }
 
 static void place_all_locked(struct wal *wal, const struct scratch *s, size_t count, uint64_t *wake)
@@ -271,15 +292,10 @@ static void place_all_locked(struct wal *wal, const struct scratch *s, size_t co
         stamp.more = i + 1 < count;
         place_locked(wal, s, p, &stamp, begin);
         bytes += p->size;
-        if (f->pending_bytes >= f->wake_bytes) {
-            f->wake_bytes = WAL_NEVER;
+        if (count_file_locked(f, p->size))
             *wake |= 1ull << p->file;
-        }
     }
-    wal->bytes += bytes;
-    wal->live_bytes += bytes;
-    uint64_t pending = atomic_load_explicit(&wal->pending_bytes, memory_order_relaxed);
-    atomic_store_explicit(&wal->pending_bytes, pending + bytes, memory_order_relaxed);
+    count_step_locked(wal, bytes);
 }
 
 /* --- a step --- */
@@ -325,13 +341,87 @@ static enum outcome place_step(struct wal *wal, const struct scratch *s, size_t 
     return outcome;
 }
 
+/* --- small steps --- */
+
+/* The size of a step's records if all are binary, small and of one file; else 0. */
+static size_t small_size(const struct wal *wal, const struct change *changes, size_t count)
+{
+    size_t size = 0;
+    if (count > 1 && wal->files > 1)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        if (changes[i].key.size + changes[i].value.size > SMALL_BYTES)
+            return 0;
+        size += record_binary_size(&changes[i]);
+    }
+    return size;
+}
+
+static bool has_room_locked(const struct wal_file *f, size_t size)
+{
+    return size <= f->room && !is_full_locked(f) && !wal_failed(f->wal) &&
+           atomic_load_explicit(&f->encoding, memory_order_relaxed) == WAL_BINARY;
+}
+
+/* Encode a step at the end of the tail, which has room for it. */
+static void write_small_locked(struct wal_file *f, const struct change *changes, size_t count)
+{
+    struct wal *wal = f->wal;
+    struct record_stamp stamp = {.sequence = wal->sequence,
+                                 .durable_upto =
+                                     atomic_load_explicit(&wal->durable, memory_order_relaxed)};
+    struct record_chain chain = f->chain;
+    struct chunk *c = f->tail;
+    unsigned char *at = c->data + c->size;
+    for (size_t i = 0; i < count; i++) {
+        size_t size = record_binary_size(&changes[i]);
+        stamp.sequence++;
+        stamp.more = i + 1 < count;
+        record_write_binary(&changes[i], size, at);
+        record_seal(WAL_BINARY, at, size, &stamp, &chain);
+        at += size;
+    }
+    size_t size = (size_t)(at - c->data) - c->size;
+    if (c->first == 0)
+        c->first = wal->sequence + 1;
+    c->last = f->last_sequence = wal->sequence = stamp.sequence;
+    c->size += size;
+    f->room -= size;
+    f->chain = chain;
+}
+
+/* A step that needs nothing but room in the tail; 0: it does need more. */
+static uint64_t append_small(struct wal *wal, const struct change *changes, const uint64_t *hashes,
+                             size_t count)
+{
+    struct wal_file *f = &wal->file[file_of(wal, hashes[0])];
+    size_t size = small_size(wal, changes, count);
+    uint64_t sequence = 0;
+    bool wake = false;
+    if (size == 0)
+        return 0;
+    lock_take(&wal->lock);
+    if (has_room_locked(f, size)) {
+        write_small_locked(f, changes, count);
+        wake = count_file_locked(f, size);
+        count_step_locked(wal, size);
+        sequence = wal->sequence;
+    }
+    lock_give(&wal->lock);
+    if (wake)
+        flusher_wake(f);
+    return sequence;
+}
+
 uint64_t wal_append(struct wal *wal, const struct change *changes, const uint64_t *hashes,
                     size_t count)
 {
+    uint64_t sequence = count > 0 ? append_small(wal, changes, hashes, count) : 0, wake = 0;
+    if (sequence != 0)
+        return sequence;
     struct scratch *s = !wal_failed(wal) && count > 0 ? scratch_get(count) : NULL;
     if (s == NULL)
         return 0;
-    uint64_t sequence = 0, wake = 0;
     enum outcome outcome = STALE;
     while (outcome == STALE)
         outcome = prepare_all(wal, s, changes, hashes, count)

@@ -3,8 +3,8 @@
  * How: again and again a flusher makes a plan: write, sync, try again after the disk was full, or
  * sleep, until when, and at how many pending bytes to be woken before. A plan to sleep is made
  * under the log's lock together with `wake_bytes`, so whoever appends or asks afterwards wakes it.
- *   async     writes WAL_BATCH_BYTES or after WAL_BATCH_NS; sleeps deeply when nothing has come for
- *             WAL_LINGER_NS, so that steady traffic needs no waking
+ *   async     writes WAL_BATCH_BYTES (less if the queue is short), or after WAL_BATCH_NS; sleeps
+ *             deeply when nothing has come for WAL_LINGER_NS: steady traffic needs no waking
  *   periodic  writes and syncs a period after the first change not synced; a large batch is written
  *             before, if nobody who waits does
  *   commit    writes and syncs whatever there is; meanwhile the next group gathers
@@ -16,8 +16,6 @@
 #include <signal.h>
 
 #include "wal/wal_internal.h"
-
-#define PERIODIC_BATCH_BYTES (4 * WAL_BATCH_BYTES)
 
 /* --- waking --- */
 
@@ -52,11 +50,19 @@ struct plan {
     uint64_t bytes; /* ... or until so many are pending */
 };
 
+/* Writing begins well before a short queue is full and holds everybody up. */
+static uint64_t async_batch_bytes(const struct wal *wal)
+{
+    uint64_t depth = wal->settings.queue_depth;
+    return depth < WAL_BATCH_BYTES / RECORD_HEAD_BYTES ? depth * RECORD_HEAD_BYTES
+                                                       : WAL_BATCH_BYTES;
+}
+
 static void plan_async(struct wal_file *f, uint64_t now, uint64_t unwritten, struct plan *p)
 {
-    p->bytes = WAL_BATCH_BYTES;
+    p->bytes = async_batch_bytes(f->wal);
     if (unwritten) {
-        p->write = f->pending_bytes >= WAL_BATCH_BYTES || now >= f->noticed_ns + WAL_BATCH_NS;
+        p->write = f->pending_bytes >= p->bytes || now >= f->noticed_ns + WAL_BATCH_NS;
         p->until = f->noticed_ns + WAL_BATCH_NS;
     } else if (now < f->linger_ns) {
         p->until = now + WAL_BATCH_NS;
@@ -72,12 +78,12 @@ static void plan_periodic(struct wal_file *f, uint64_t now, uint64_t unwritten, 
         since = f->noticed_ns;
     if (f->unsynced && f->unsynced_ns < since)
         since = f->unsynced_ns;
-    p->bytes = since == WAL_NEVER ? 1 : PERIODIC_BATCH_BYTES;
+    p->bytes = since == WAL_NEVER ? 1 : WAL_BATCH_BYTES;
     if (since == WAL_NEVER)
         return;
     p->until = since + f->wal->settings.period_us * 1000;
     p->sync = now >= p->until;
-    p->write = p->sync || f->pending_bytes >= PERIODIC_BATCH_BYTES;
+    p->write = p->sync || f->pending_bytes >= WAL_BATCH_BYTES;
 }
 
 static void plan_by_dial(struct wal_file *f, uint64_t now, uint64_t unwritten, struct plan *p)
@@ -185,11 +191,11 @@ static void *run(void *argument)
     struct wal_file *f = argument;
     while (!atomic_load(&f->wal->stop)) {
         struct plan p = make_plan(f);
+        progress_charge(f->wal); /* before what was taken is given back */
         if (p.retry || p.write || p.sync)
             carry_out(f, &p);
         else
             sleep_until(f, p.until);
-        progress_charge(f->wal);
     }
     finish(f);
     progress_charge(f->wal);

@@ -77,10 +77,9 @@ size_t record_head_bytes(enum wal_encoding encoding)
 
 /* --- making --- */
 
-static void prepare_headed(const struct change *change, size_t prefix_size, size_t payload_size,
-                           struct buffer *out)
+/* The head before a payload that has been written, but for what record_seal() fills in. */
+static void write_head(const struct change *change, size_t payload_size, unsigned char *head)
 {
-    unsigned char *head = out->data + out->size + prefix_size;
     bool expires = encode_has_expiry(change->kind) && change->expire_ms != 0;
     size_t key_size = encode_has_key(change->kind) ? change->key.size : 0;
     store_u32le(head + HEAD_CHECK, 0);
@@ -89,16 +88,26 @@ static void prepare_headed(const struct change *change, size_t prefix_size, size
     head[HEAD_KIND] = (unsigned char)change->kind;
     head[HEAD_FLAGS] = expires ? FLAG_EXPIRES : 0;
     store_u64le(head + HEAD_CHECKSUM, payload_checksum(head + RECORD_HEAD_BYTES, payload_size));
-    out->size += prefix_size + RECORD_HEAD_BYTES + payload_size;
+}
+
+size_t record_binary_size(const struct change *change)
+{
+    return RECORD_HEAD_BYTES + encode_binary_size(change);
+}
+
+void record_write_binary(const struct change *change, size_t size, unsigned char *out)
+{
+    encode_binary(change, out + RECORD_HEAD_BYTES);
+    write_head(change, size - RECORD_HEAD_BYTES, out);
 }
 
 static void prepare_binary(const struct change *change, struct buffer *out)
 {
-    size_t size = encode_binary_size(change);
-    if (!buffer_reserve(out, RECORD_HEAD_BYTES + size))
+    size_t size = record_binary_size(change);
+    if (!buffer_reserve(out, size))
         return;
-    encode_binary(change, out->data + out->size + RECORD_HEAD_BYTES);
-    prepare_headed(change, 0, size, out);
+    record_write_binary(change, size, out->data + out->size);
+    out->size += size;
 }
 
 static void prepare_cbor(const struct change *change, struct buffer *out)
@@ -109,8 +118,9 @@ static void prepare_cbor(const struct change *change, struct buffer *out)
         return;
     unsigned char *record = out->data + out->size;
     memcpy(record, cbor_prefix, ENCODE_CBOR_PREFIX_BYTES);
-    prepare_headed(change, ENCODE_CBOR_PREFIX_BYTES, encode_cbor(change, record + before, room),
-                   out);
+    size_t payload_size = encode_cbor(change, record + before, room);
+    write_head(change, payload_size, record + ENCODE_CBOR_PREFIX_BYTES);
+    out->size += before + payload_size;
 }
 
 static void prepare_json(const struct change *change, struct buffer *out)

@@ -41,6 +41,11 @@ struct record_stamp {
  * Failure (memory, its bound): out->failed. Returns the offset of the record in out. */
 size_t record_prepare(enum wal_encoding encoding, const struct change *change, struct buffer *out);
 
+/* A prepared record of the binary encoding, made where it is to lie: how large it will be, and
+ * making it there. */
+size_t record_binary_size(const struct change *change);
+void record_write_binary(const struct change *change, size_t size, unsigned char *out);
+
 /* Complete a prepared record of `size` bytes where it lies; never fails, touches only its ends.
  * Updates chain->checksum. */
 void record_seal(enum wal_encoding encoding, unsigned char *record, size_t size,

@@ -69,7 +69,7 @@ static int write_header(struct wal_file *f, const struct segment_header *header,
                         const unsigned char bytes[SEGMENT_HEADER_BYTES])
 {
     f->offset = SEGMENT_HEADER_BYTES;
-    f->filled = 0;
+    f->filled = f->soon = 0;
     atomic_store(&f->shrunk, false);
     f->written_encoding = header->encoding;
     return os_write_full(f->wal->os, f->fd, bytes, SEGMENT_HEADER_BYTES, 0);

@@ -20,8 +20,9 @@
 #define WAL_CHUNK_BYTES  (128u << 10) /* pending records lie in these, */
 #define WAL_APART_BYTES  (32u << 10)  /* those larger than this by themselves */
 #define WAL_POOL_CHUNKS  16u          /* empty ones that are kept */
-#define WAL_BATCH_BYTES  (64u << 10)  /* are written without waiting for more */
-#define WAL_BATCH_NS     1000000u     /* async: are written then, however few */
+#define WAL_BATCH_BYTES  (256u << 10) /* are written without waiting for more */
+#define WAL_BATCH_NS     4000000u     /* async: are written then, however few */
+#define WAL_SOON_BYTES   (2u << 20)   /* written: the disk is to begin with them */
 #define WAL_LINGER_NS    10000000u    /* async: without work for so long, a flusher sleeps deeply */
 #define WAL_RETRY_NS_MIN 10000000u  /* between attempts to go on after the disk was full: first, */
 #define WAL_RETRY_NS_MAX 500000000u /* and at last */
@@ -69,6 +70,7 @@ struct wal_file {
     pthread_mutex_t io;
     int fd;                  /* -1: the segment `number` is ended, the next not begun */
     uint64_t offset, filled; /* bytes of records; and of the file if it was filled ahead, else 0 */
+    uint64_t soon;           /* up to here the disk was asked to begin */
     enum wal_encoding written_encoding; /* of the segment written to */
     _Atomic uint64_t retry_ns;          /* no room: when to try again */
     uint64_t retry_delay_ns;            /* the last one */

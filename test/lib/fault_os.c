@@ -158,6 +158,12 @@ static int fault_data_sync(const struct os *os, int fd)
     return status != 0 ? status : f->next->data_sync(f->next, fd);
 }
 
+static void fault_write_soon(const struct os *os, int fd, uint64_t offset, uint64_t size)
+{
+    struct fault_os *f = self(os);
+    f->next->write_soon(f->next, fd, offset, size);
+}
+
 static int fault_truncate(const struct os *os, int fd, uint64_t size)
 {
     struct fault_os *f = self(os);
@@ -314,6 +320,7 @@ void fault_os_init(struct fault_os *f, const struct os *next)
         .write_at = fault_write_at,
         .sync = fault_sync,
         .data_sync = fault_data_sync,
+        .write_soon = fault_write_soon,
         .truncate = fault_truncate,
         .rename = fault_rename,
         .unlink = fault_unlink,

@@ -88,6 +88,11 @@ static int memory_unlink(const struct os *os, const char *path)
     return -EROFS;
 }
 
+static void memory_write_soon(const struct os *os, int fd, uint64_t offset, uint64_t size)
+{
+    (void)os, (void)fd, (void)offset, (void)size;
+}
+
 static int memory_truncate(const struct os *os, int fd, uint64_t size)
 {
     (void)os, (void)fd, (void)size;
@@ -166,6 +171,7 @@ void memory_os_init(struct memory_os *m)
     m->os.write_at = memory_write_at;
     m->os.sync = memory_sync;
     m->os.data_sync = memory_sync;
+    m->os.write_soon = memory_write_soon;
     m->os.truncate = memory_truncate;
     m->os.rename = memory_rename;
     m->os.link = memory_rename;

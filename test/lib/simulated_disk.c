@@ -507,6 +507,12 @@ static int disk_data_sync(const struct os *os, int fd)
     return status;
 }
 
+/* The disk may have any of it at any time all the same. */
+static void disk_write_soon(const struct os *os, int fd, uint64_t offset, uint64_t size)
+{
+    (void)os, (void)fd, (void)offset, (void)size;
+}
+
 static int disk_truncate(const struct os *os, int fd, uint64_t size)
 {
     struct simulated_disk *d = self(os);
@@ -799,6 +805,7 @@ void disk_init(struct simulated_disk *d, uint64_t seed)
     d->os.write_at = disk_write_at;
     d->os.sync = disk_sync;
     d->os.data_sync = disk_data_sync;
+    d->os.write_soon = disk_write_soon;
     d->os.truncate = disk_truncate;
     d->os.rename = disk_rename;
     d->os.unlink = disk_unlink;
