@@ -165,7 +165,7 @@ TURNS_WRAP := $(addprefix -Wl$(comma)--wrap=,clock_gettime lock_wait nanosleep s
     urcu_qsbr_synchronize_rcu $(addprefix pthread_,create join mutex_lock mutex_trylock \
     mutex_unlock cond_wait cond_timedwait cond_signal cond_broadcast))
 # A log that goes on when the test says so (test/lib/held_log.h).
-HELD_TESTS := unit/test_server_gate
+HELD_TESTS := unit/test_server_gate fault/test_server_gate
 HELD_WRAP := $(addprefix -Wl$(comma)--wrap=tarn_,reached session_sequence sequence hurry \
     await log_stats_get)
 test_wrap = $(TEST_WRAP) $(if $(filter $(1),$(TURNS_TESTS)),$(TURNS_WRAP)) \
