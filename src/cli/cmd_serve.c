@@ -1,4 +1,4 @@
-/* tarn serve: a data file, or a writable store in memory, over RESP and HTTP. */
+/* tarn serve: a data file, or a writable store, which may lie over one, over RESP and HTTP. */
 #include <stdio.h>
 #include <string.h>
 
@@ -39,8 +39,16 @@ static void print_directory(struct server *server, const struct config *config)
     char a[32], b[32];
     tarn_stats_get(server_store(server), &stats);
     tarn_log_stats_get(server_store(server), &log);
-    printf("data    a writable store in %s: %s keys, %s changes replayed\n", config->directory,
-           number_format_count(stats.keys, a), number_format_count(log.replayed_records, b));
+    if (server_data_path(server) != NULL)
+        printf("data    %s, which is not changed; its changes are in %s: ",
+               server_data_path(server), config->directory);
+    else
+        printf("data    a writable store in %s: ", config->directory);
+    printf("%s keys, %s changes replayed\n", number_format_count(stats.keys, a),
+           number_format_count(log.replayed_records, b));
+    if (log.loading)
+        printf("loading its checkpoint while it is served: %s records to go\n",
+               number_format_count(stats.base_records_left, a));
     const struct option *row = options_find(&config_options, bytes_of("durability"));
     printf("kept    durability %s\n", row->words[config->durability]);
 }
@@ -113,7 +121,7 @@ static int run(struct cli_call *call)
     if (status == TARN_OK && path == NULL)
         status = check_no_file(config, &error);
     if (status == TARN_OK)
-        status = config_check_directory(config, path, &error);
+        status = config_check_directory(config, &error);
     if (status != TARN_OK) {
         cli_error(call->command->name, error.text);
         return status == TARN_INVALID ? CLI_USAGE : CLI_FAILED;
@@ -156,6 +164,11 @@ const struct cli_command cli_command_serve = {
         "--max-memory-policy says what happens when the store has filled it; of the policies' "
         "names in Redis, those of LRU and LFU stand for sieve.\n"
         "\n"
+        "With FILE and --dir: serves a writable store that begins with the file's records. FILE "
+        "is never touched; what is changed and deleted lies in the directory. A checkpoint "
+        "(SAVE, a long log, --checkpoint-at-exit) writes all there is into the directory: from "
+        "then on it can be served without FILE, too.\n"
+        "\n"
         "The log goes to standard error, one line an event. SIGTERM and SIGINT finish the replies "
         "under way and exit with status 0; SIGHUP, or the command RELOAD, loads a new version of "
         "the file beside the old one and swaps them without dropping a request.\n"
@@ -164,6 +177,7 @@ const struct cli_command cli_command_serve = {
         "options on the command line win.",
     .examples = "tarn serve\ta writable store\n"
                 "tarn serve --dir data --durability commit\tone that loses nothing\n"
+                "tarn serve sample.txt --dir changes\tchanges to a file that stays as it is\n"
                 "tarn serve --memory 2G --max-memory-policy allkeys-sieve\ta cache\n"
                 "tarn serve sample.txt\tRESP on 127.0.0.1:6379, HTTP on 127.0.0.1:8379\n"
                 "tarn serve --bind 0.0.0.0 --password-file secret sample.txt\tfor other machines\n"

@@ -58,7 +58,8 @@ bool client_make_room(struct client *client);
 void client_saw_everything(struct client *client);
 
 /* Count key look-ups an ordinary command made itself (MGET, EXISTS ...), for keyspace_hits and
- * keyspace_misses. Gathered reads are counted by the connection. */
+ * keyspace_misses. Gathered reads are counted by the connection. A key that could not be read is a
+ * miss. */
 void client_count_lookups(struct client *client, uint64_t hits, uint64_t misses);
 
 /* Forget MULTI's queue and WATCH; also when the client goes. */

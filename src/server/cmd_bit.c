@@ -12,7 +12,7 @@
  * BITOP reads its sources at one moment and stores the result at the same: small ones with the keys
  * held, large ones without, watching that they do not change meanwhile.
  *
- * Failure modes: -OOM leaves every value as it was. */
+ * Failure modes: -OOM leaves every value as it was, and so does one that cannot be read. */
 #include <stdlib.h>
 
 #include "core/bits.h"
@@ -68,16 +68,22 @@ static bool parse_unit(struct client *client, const struct resp_request *request
     return false;
 }
 
-/* Let `look` see the key's value; it must answer TARN_PEEK. */
-static void peek(struct client *client, struct tarn_bytes key, tarn_change look, void *context)
+/* Let `look` see the key's value; it must answer TARN_PEEK. False after having answered that it
+ * cannot be read. */
+static bool peek(struct client *client, struct tarn_bytes key, tarn_change look, void *context)
 {
     struct tarn_update update = {.record = {.key = key}};
     if (server_is_writable(client->server) &&
         tarn_update(client->session, key, look, context) == TARN_OK)
-        return;
-    if (tarn_get_record(client->session, key, &update.record) != TARN_OK)
+        return true;
+    int status = tarn_get_record(client->session, key, &update.record);
+    if (status == TARN_NOTFOUND)
         update.record.value = (struct tarn_bytes){NULL, 0};
-    (void)look(context, &update);
+    if (status < 0)
+        command_reply_unreadable(client, status);
+    else
+        (void)look(context, &update);
+    return status >= 0;
 }
 
 /* --- SETBIT and GETBIT --- */
@@ -133,9 +139,11 @@ void cmd_getbit(struct client *client, const struct resp_request *request)
     struct one_bit bit;
     if (!parse_offset(client, request->args[2], 0, &bit.at))
         return;
-    peek(client, request->args[1], look_at_bit, &bit);
+    bit.key_found = false;
+    bool readable = peek(client, request->args[1], look_at_bit, &bit);
     client_count_lookups(client, bit.key_found, !bit.key_found);
-    reply_int(&client->reply, bit.found);
+    if (readable)
+        reply_int(&client->reply, bit.found);
 }
 
 /* --- BITCOUNT and BITPOS --- */
@@ -453,9 +461,9 @@ static bool run_ops(struct client *client, struct tarn_bytes key, struct field_r
 {
     cover(run);
     if (run->to == 0) {
-        peek(client, key, apply_ops, run);
+        bool readable = peek(client, key, apply_ops, run);
         client_count_lookups(client, run->key_found, !run->key_found);
-        return true;
+        return readable;
     }
     if (run->to - run->from <= SPAN_BYTES_MAX)
         return command_update(client, key, apply_ops, run);
@@ -562,11 +570,13 @@ static void measure(struct bitop *op)
             op->size = op->values[i].size;
 }
 
-static int compute(struct bitop *op)
+/* found: how many sources there are. */
+static int compute(struct bitop *op, size_t found)
 {
+    int status = command_values_status(op->values, op->sources_count, found);
     measure(op);
-    if (op->size == 0)
-        return TARN_OK;
+    if (status != TARN_OK || op->size == 0)
+        return status;
     op->result = command_scratch_take(op->client, op->size);
     if (op->result == NULL)
         return TARN_FULL;
@@ -597,8 +607,8 @@ static void drop_result(struct bitop *op)
 static int bitop_held(struct bitop *op)
 {
     client_begin(op->client, op->keys, 1 + op->sources_count);
-    tarn_get_many(op->client->session, op->keys + 1, op->sources_count, op->values);
-    int status = compute(op);
+    size_t found = tarn_get_many(op->client->session, op->keys + 1, op->sources_count, op->values);
+    int status = compute(op, found);
     if (status == TARN_OK)
         status = store(op);
     client_end(op->client);
@@ -606,12 +616,12 @@ static int bitop_held(struct bitop *op)
     return status;
 }
 
-static bool watch_sources(struct bitop *op)
+static int watch_sources(struct bitop *op)
 {
-    for (size_t i = 0; i < op->sources_count; i++)
-        if (tarn_watch_open(op->client->session, op->keys[1 + i], &op->watches[i]) != TARN_OK)
-            return false;
-    return true;
+    int status = TARN_OK;
+    for (size_t i = 0; i < op->sources_count && status == TARN_OK; i++)
+        status = tarn_watch_open(op->client->session, op->keys[1 + i], &op->watches[i]);
+    return status;
 }
 
 static bool sources_changed(const struct bitop *op)
@@ -634,11 +644,12 @@ static void unwatch_sources(struct bitop *op)
  * *ret_changed: they were not, and nothing is done. */
 static int bitop_watched(struct bitop *op, bool *ret_changed)
 {
-    int status = TARN_NOMEM;
+    int status = watch_sources(op);
     *ret_changed = false;
-    if (watch_sources(op)) {
-        tarn_get_together(op->client->session, op->keys + 1, op->sources_count, op->values);
-        status = compute(op);
+    if (status == TARN_OK) {
+        size_t found =
+            tarn_get_together(op->client->session, op->keys + 1, op->sources_count, op->values);
+        status = compute(op, found);
     }
     if (status == TARN_OK) {
         client_begin(op->client, op->keys, 1 + op->sources_count);

@@ -58,10 +58,13 @@ static void debug_object(struct client *client, const struct resp_request *reque
 {
     const struct os *os = server_os(client->server);
     struct tarn_bytes value;
-    if (tarn_get(client->session, request->args[2], &value) != TARN_OK) {
+    int status = tarn_get(client->session, request->args[2], &value);
+    if (status == TARN_NOTFOUND)
         reply_error(&client->reply, "ERR no such key");
+    else if (status != TARN_OK)
+        command_reply_unreadable(client, status);
+    if (status != TARN_OK)
         return;
-    }
     uint64_t clock = (uint64_t)os->realtime_us(os) / 1000000 & LRU_CLOCK_MASK;
     buffer_printf(client->reply.out,
                   "+Value at:%p refcount:1 encoding:%s serializedlength:%zu lru:%llu "

@@ -130,7 +130,7 @@ static enum tarn_verdict store_if_absent(void *context, struct tarn_update *upda
     return TARN_STORE;
 }
 
-/* TARN_DUPLICATE: there is such a key. TARN_CORRUPT: it does not unpack. */
+/* TARN_DUPLICATE: there is such a key. TARN_INVALID: it does not unpack. */
 static int store_string(struct client *client, struct restore *restore,
                         const struct dump_string *string)
 {
@@ -142,7 +142,7 @@ static int store_string(struct client *client, struct restore *restore,
         if (scratch == NULL)
             return TARN_FULL;
         restore->value = (struct tarn_bytes){scratch, string->size};
-        status = dump_unpack(string, scratch) ? TARN_OK : TARN_CORRUPT;
+        status = dump_unpack(string, scratch) ? TARN_OK : TARN_INVALID;
     }
     restore->busy = false;
     if (status == TARN_OK && restore->replace)
@@ -160,7 +160,7 @@ static void reply_restored(struct client *client, int status)
         reply_simple(&client->reply, "OK");
     else if (status == TARN_DUPLICATE)
         reply_error(&client->reply, "BUSYKEY Target key name already exists.");
-    else if (status == TARN_CORRUPT)
+    else if (status == TARN_INVALID)
         reply_error(&client->reply, "ERR Bad data format");
     else
         command_reply_failure(client, status);

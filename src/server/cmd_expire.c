@@ -16,15 +16,20 @@ static int64_t now_ms(struct client *client)
 
 enum unit { MILLISECONDS = 1, SECONDS = 1000 };
 
-/* When args[1] expires; false after having answered -2, of a key that never expires -1. */
+/* When args[1] expires; false after having answered -2, of a key that never expires -1, or an
+ * error. */
 static bool get_expiry(struct client *client, const struct resp_request *request,
                        int64_t *ret_expire_ms)
 {
-    bool found = tarn_get_expiry(client->session, request->args[1], ret_expire_ms) == TARN_OK;
+    int status = tarn_get_expiry(client->session, request->args[1], ret_expire_ms);
+    bool found = status == TARN_OK;
     client_count_lookups(client, found, !found);
     if (found && *ret_expire_ms != 0)
         return true;
-    reply_int(&client->reply, found ? -1 : -2);
+    if (status < 0)
+        command_reply_unreadable(client, status);
+    else
+        reply_int(&client->reply, found ? -1 : -2);
     return false;
 }
 

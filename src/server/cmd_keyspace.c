@@ -7,7 +7,8 @@
  *
  * Bounds: a SCAN visits at most SCAN_COUNT_MAX records and stops soon after SCAN_BYTES_MAX bytes
  * of reply, whatever COUNT asks; KEYS visits everything, but a reply over the client's output
- * limit becomes an error instead of memory. */
+ * limit becomes an error instead of memory.
+ * Failure modes: a key that cannot be read is an error, never "not there". */
 #include "core/glob.h"
 #include "core/number.h"
 #include "server/command_rows.h"
@@ -32,16 +33,26 @@ static size_t batch_size(size_t left)
 }
 
 /* How many of the keys there are at one moment; one named twice counts twice. More than a batch of
- * them are held on to meanwhile, so that no memory is needed for all their values. */
-static size_t count_present(struct client *client, const struct tarn_bytes *keys, size_t count)
+ * them are held on to meanwhile, so that no memory is needed for all their values. *ret_status: why
+ * one cannot be read, else TARN_OK. */
+static size_t count_present(struct client *client, const struct tarn_bytes *keys, size_t count,
+                            int *ret_status)
 {
     struct tarn_bytes values[BATCH];
-    if (count <= BATCH)
-        return tarn_get_together(client->session, keys, count, values);
+    *ret_status = TARN_OK;
+    if (count <= BATCH) {
+        size_t found = tarn_get_together(client->session, keys, count, values);
+        *ret_status = command_values_status(values, count, found);
+        return found;
+    }
     size_t found = 0;
     client_begin(client, keys, count);
-    for (size_t i = 0; i < count; i += BATCH)
-        found += tarn_get_many(client->session, keys + i, batch_size(count - i), values);
+    for (size_t i = 0; i < count && *ret_status == TARN_OK; i += BATCH) {
+        size_t size = batch_size(count - i);
+        size_t some = tarn_get_many(client->session, keys + i, size, values);
+        *ret_status = command_values_status(values, size, some);
+        found += some;
+    }
     client_end(client);
     return found;
 }
@@ -49,9 +60,13 @@ static size_t count_present(struct client *client, const struct tarn_bytes *keys
 void cmd_touch(struct client *client, const struct resp_request *request)
 {
     size_t count = request->count - 1;
-    size_t found = count_present(client, request->args + 1, count);
+    int status;
+    size_t found = count_present(client, request->args + 1, count, &status);
     client_count_lookups(client, found, count - found);
-    reply_int(&client->reply, (int64_t)found);
+    if (status == TARN_OK)
+        reply_int(&client->reply, (int64_t)found);
+    else
+        command_reply_unreadable(client, status);
 }
 
 /* As TOUCH, but to ask is no use of a key, for eviction. */
@@ -62,35 +77,41 @@ void cmd_exists(struct client *client, const struct resp_request *request)
     tarn_session_touches(client->session, !client->no_touch);
 }
 
-/* Delete the keys; returns how many there were, or a failure: then some may be gone. */
-static int64_t delete_keys(struct client *client, const struct tarn_bytes *keys, size_t count)
+/* Delete the keys from *next on, and count those that were there. After a failure, which is that of
+ * *next, those before it are gone. */
+static int delete_keys(struct client *client, const struct tarn_bytes *keys, size_t count,
+                       size_t *next, int64_t *deleted)
 {
-    int64_t deleted = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = *next; i < count; *next = ++i) {
         if (i % BATCH == 0 && count > 1)
             tarn_prefetch(client->session, keys + i, batch_size(count - i));
         int status = tarn_delete(client->session, keys[i]);
         if (status < 0)
             return status;
-        deleted += status == TARN_OK;
+        *deleted += status == TARN_OK;
     }
-    return deleted;
+    return TARN_OK;
 }
 
-/* DEL and UNLINK: memory is always given back in the background. */
+/* DEL and UNLINK: memory is always given back in the background. Only what lies in a checkpoint
+ * that is being read needs some, and may have to wait for it. */
 void cmd_del(struct client *client, const struct resp_request *request)
 {
     const struct tarn_bytes *keys = request->args + 1;
-    size_t count = request->count - 1;
-    if (count > 1)
-        client_begin(client, keys, count);
-    int64_t deleted = delete_keys(client, keys, count);
-    if (count > 1)
-        client_end(client);
-    if (deleted >= 0)
+    size_t count = request->count - 1, next = 0;
+    int64_t deleted = 0;
+    int status;
+    do {
+        if (count > 1)
+            client_begin(client, keys + next, count - next);
+        status = delete_keys(client, keys, count, &next, &deleted);
+        if (count > 1)
+            client_end(client);
+    } while (status == TARN_FULL && client_make_room(client));
+    if (status == TARN_OK)
         reply_int(&client->reply, deleted);
     else
-        command_reply_failure(client, (int)deleted);
+        command_reply_failure(client, status);
 }
 
 /* FLUSHALL and FLUSHDB [ASYNC | SYNC]: empty at once either way, memory comes back afterwards. */
@@ -127,10 +148,16 @@ void cmd_randomkey(struct client *client, const struct resp_request *request)
     if (os->entropy(os, &random, sizeof random) != 0)
         random = os->monotonic_ns(os) * 0x9E3779B97F4A7C15u;
     struct tarn_bytes key;
-    if (tarn_random_key(client->session, random, &key) == TARN_OK)
+    int status;
+    do
+        status = tarn_random_key(client->session, random, &key);
+    while (status == TARN_FULL && client_make_room(client));
+    if (status == TARN_OK)
         reply_bulk(&client->reply, key);
-    else
+    else if (status == TARN_NOTFOUND)
         reply_null(&client->reply);
+    else
+        command_reply_unreadable_keys(client, status);
 }
 
 /* --- SCAN and KEYS --- */
@@ -144,6 +171,8 @@ struct walk {
     size_t size_max; /* of the output from `start` on */
     size_t count;    /* keys written */
     bool full;       /* size_max is reached */
+    uint64_t cursor;
+    int status; /* why it does not go on; TARN_OK: it does */
 };
 
 static void walk_visit(void *context, struct tarn_bytes key, struct tarn_bytes value)
@@ -161,6 +190,21 @@ static void walk_visit(void *context, struct tarn_bytes key, struct tarn_bytes v
     }
     reply_bulk(&walk->client->reply, key);
     walk->count++;
+}
+
+/* Some records on. What is being read from a checkpoint may have to wait for memory. */
+static void walk_on(struct walk *walk, size_t count)
+{
+    do
+        walk->status = tarn_scan(walk->client->session, &walk->cursor, count, walk_visit, walk);
+    while (walk->status == TARN_FULL && client_make_room(walk->client));
+}
+
+/* Nothing of what was met is told. */
+static void reply_walk_failed(struct walk *walk)
+{
+    walk->client->reply.out->size = walk->start;
+    command_reply_unreadable_keys(walk->client, walk->status);
 }
 
 static void walk_set_pattern(struct walk *walk, struct tarn_bytes pattern)
@@ -235,9 +279,8 @@ void cmd_scan(struct client *client, const struct resp_request *request)
 {
     struct buffer *out = client->reply.out;
     struct walk walk = {.client = client, .size_max = SIZE_MAX / 2};
-    uint64_t cursor;
     size_t count;
-    if (!parse_cursor(request->args[1], &cursor)) {
+    if (!parse_cursor(request->args[1], &walk.cursor)) {
         reply_error(&client->reply, "ERR invalid cursor");
         return;
     }
@@ -246,11 +289,16 @@ void cmd_scan(struct client *client, const struct resp_request *request)
     walk.start = out->size;
     do {
         size_t step = count < SCAN_STEP ? count : SCAN_STEP;
-        tarn_scan(client->session, &cursor, step, walk_visit, &walk);
+        walk_on(&walk, step);
         count -= step;
-    } while (count > 0 && cursor != 0 && out->size - walk.start < SCAN_BYTES_MAX);
+    } while (count > 0 && walk.cursor != 0 && walk.status == TARN_OK &&
+             out->size - walk.start < SCAN_BYTES_MAX);
+    if (walk.status != TARN_OK) {
+        reply_walk_failed(&walk);
+        return;
+    }
     char digits[24];
-    size_t digits_size = number_format_uint(cursor, digits);
+    size_t digits_size = number_format_uint(walk.cursor, digits);
     command_insert(client, walk.start, "*2\r\n$%zu\r\n%.*s\r\n*%zu\r\n", digits_size,
                    (int)digits_size, digits, walk.count);
 }
@@ -260,10 +308,13 @@ void cmd_keys(struct client *client, const struct resp_request *request)
     struct buffer *out = client->reply.out;
     struct walk walk = {.client = client, .start = out->size, .size_max = output_left(client)};
     walk_set_pattern(&walk, request->args[1]);
-    uint64_t cursor = 0;
     do {
-        tarn_scan(client->session, &cursor, SCAN_STEP, walk_visit, &walk);
-    } while (cursor != 0 && !walk.full && !out->failed);
+        walk_on(&walk, SCAN_STEP);
+    } while (walk.cursor != 0 && walk.status == TARN_OK && !walk.full && !out->failed);
+    if (walk.status != TARN_OK) {
+        reply_walk_failed(&walk);
+        return;
+    }
     if (!walk.full) {
         command_insert(client, walk.start, "*%zu\r\n", walk.count);
         return;

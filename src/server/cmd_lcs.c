@@ -121,7 +121,10 @@ void cmd_lcs(struct client *client, const struct resp_request *request)
     struct lcs_options options = {0};
     struct tarn_bytes values[2];
     size_t found = tarn_get_together(client->session, request->args + 1, 2, values);
+    int status = command_values_status(values, 2, found);
     client_count_lookups(client, found, 2 - found);
-    if (parse_lcs_options(client, request, &options) && is_within_limit(client, values))
+    if (status != TARN_OK)
+        command_reply_unreadable(client, status);
+    else if (parse_lcs_options(client, request, &options) && is_within_limit(client, values))
         reply_lcs(client, values, &options);
 }

@@ -36,10 +36,13 @@ void cmd_memory_usage(struct client *client, const struct resp_request *request)
     uint64_t bytes;
     if (!check_samples(client, request))
         return;
-    if (tarn_usage(client->session, request->args[2], &bytes) == TARN_OK)
+    int status = tarn_usage(client->session, request->args[2], &bytes);
+    if (status == TARN_OK)
         reply_int(&client->reply, (int64_t)bytes);
-    else
+    else if (status == TARN_NOTFOUND)
         reply_null(&client->reply);
+    else
+        command_reply_unreadable(client, status);
 }
 
 /* --- STATS --- */

@@ -9,17 +9,20 @@ enum {
     INTEGER_DIGITS_MAX = 20, /* of an int64, sign included */
 };
 
-/* Look up args[2], which is no use of it for eviction; false after having answered null. */
+/* Look up args[2], which is no use of it for eviction; false after having answered null, or that it
+ * cannot be read. */
 static bool get_key(struct client *client, const struct resp_request *request,
                     struct tarn_bytes *ret_value)
 {
     tarn_session_touches(client->session, false);
-    bool found = tarn_get(client->session, request->args[2], ret_value) == TARN_OK;
+    int status = tarn_get(client->session, request->args[2], ret_value);
     tarn_session_touches(client->session, !client->no_touch);
-    client_count_lookups(client, found, !found);
-    if (!found)
+    client_count_lookups(client, status == TARN_OK, status != TARN_OK);
+    if (status == TARN_NOTFOUND)
         reply_null(&client->reply);
-    return found;
+    else if (status != TARN_OK)
+        command_reply_unreadable(client, status);
+    return status == TARN_OK;
 }
 
 const char *cmd_object_encoding_of(struct tarn_bytes value)

@@ -288,7 +288,13 @@ void cmd_getdel(struct client *client, const struct resp_request *request)
 static void getex_unchanged(struct client *client, struct tarn_bytes key, enum time_problem problem)
 {
     struct tarn_bytes value;
-    if (tarn_get(client->session, key, &value) != TARN_OK)
+    int status = tarn_get(client->session, key, &value);
+    if (status < 0) {
+        client_count_lookups(client, 0, 1);
+        command_reply_unreadable(client, status);
+        return;
+    }
+    if (status == TARN_NOTFOUND)
         value = (struct tarn_bytes){NULL, 0};
     if (value.data == NULL || problem == TIME_FINE) {
         reply_looked_up(client, value);

@@ -4,7 +4,8 @@
  * How: values are answered from the store itself; nothing is copied here (client_reply_value
  * decides). APPEND and SETRANGE are patches, so that a large value is changed where it lies. MGET
  * sees all its keys at one moment, MSET and MSETNX store theirs at one.
- * Failure modes: those of a write; every value is as it was. A missing key is an answer. */
+ * Failure modes: those of a write; every value is as it was. A missing key is an answer, one that
+ * cannot be read an error. */
 #include <stdlib.h>
 
 #include "server/command_rows.h"
@@ -125,8 +126,12 @@ void cmd_mget(struct client *client, const struct resp_request *request)
         return;
     size_t found = tarn_get_together(client->session, request->args + 1, count, values);
     client_count_lookups(client, found, count - found);
-    reply_array(&client->reply, count);
-    for (size_t i = 0; i < count; i++)
+    int status = command_values_status(values, count, found);
+    if (status == TARN_OK)
+        reply_array(&client->reply, count);
+    else
+        command_reply_unreadable(client, status);
+    for (size_t i = 0; i < count && status == TARN_OK; i++)
         cmd_get(client, request, values[i]);
     array_free(values, on_stack);
 }
@@ -168,14 +173,14 @@ void cmd_mset(struct client *client, const struct resp_request *request)
     array_free(records, on_stack);
 }
 
-/* Is there any of the keys? They are held. */
-static bool any_exists(struct client *client, const struct tarn_record *records, size_t count)
+/* Is there any of the keys? They are held. TARN_OK, NOTFOUND, or why one cannot be read. */
+static int find_any(struct client *client, const struct tarn_record *records, size_t count)
 {
     struct tarn_bytes value;
-    bool found = false;
-    for (size_t i = 0; i < count && !found; i++)
-        found = tarn_get(client->session, records[i].key, &value) == TARN_OK;
-    return found;
+    int status = TARN_NOTFOUND;
+    for (size_t i = 0; i < count && status == TARN_NOTFOUND; i++)
+        status = tarn_get(client->session, records[i].key, &value);
+    return status;
 }
 
 /* Store all records if none of their keys exists; keys: theirs. TARN_DUPLICATE: one does. */
@@ -185,9 +190,11 @@ static int put_new(struct client *client, const struct tarn_record *records,
     int status;
     do {
         client_begin(client, keys, count);
-        status = any_exists(client, records, count)
-                     ? TARN_DUPLICATE
-                     : tarn_put_many(client->session, records, count);
+        status = find_any(client, records, count);
+        if (status == TARN_NOTFOUND)
+            status = tarn_put_many(client->session, records, count);
+        else if (status == TARN_OK)
+            status = TARN_DUPLICATE;
         client_end(client);
     } while (status == TARN_FULL && client_make_room(client));
     return status;

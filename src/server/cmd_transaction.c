@@ -244,9 +244,10 @@ static void execute(struct client *client, struct queued *queued)
         command->run(client, &request);
     } else {
         struct tarn_bytes value;
-        bool found = tarn_get(client->session, request.args[1], &value) == TARN_OK;
-        client_count_lookups(client, found, !found);
-        command->read(client, &request, found ? value : (struct tarn_bytes){NULL, 0});
+        int status = tarn_get(client->session, request.args[1], &value);
+        client_count_lookups(client, status == TARN_OK, status != TARN_OK);
+        command_answer_read(client, command, &request,
+                            status == TARN_OK ? value : command_no_value(status));
     }
     monitor_feed(client, command, &request);
 }
@@ -374,6 +375,8 @@ static bool watch(struct client *client, struct tarn_bytes key)
     int status = watched_add(&client->transaction->watched, client->session, key);
     if (status == TARN_TOOBIG)
         reply_error(&client->reply, "ERR too many watched keys: at most %d", WATCHED_KEYS_MAX);
+    else if (status != TARN_OK && status != TARN_NOMEM)
+        command_reply_failure(client, status);
     else if (status != TARN_OK)
         reply_error(&client->reply, "ERR out of memory for the transaction");
     return status == TARN_OK;

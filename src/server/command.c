@@ -177,12 +177,25 @@ void command_reply_syntax_error(struct client *client)
     reply_error(&client->reply, "ERR syntax error");
 }
 
-/* The log takes no changes. The words are Redis's, of its append-only file. */
+void command_reply_unreadable(struct client *client, int status)
+{
+    reply_error(&client->reply, "ERR cannot read the key: %s", tarn_status_text(status));
+}
+
+void command_reply_unreadable_keys(struct client *client, int status)
+{
+    reply_error(&client->reply, "ERR cannot read all keys: %s", tarn_status_text(status));
+}
+
+/* The log takes no changes; or, if it is sound, what was to be changed could not be read. The words
+ * are Redis's, of its append-only file. */
 static void reply_log_failure(struct client *client, int status)
 {
     struct tarn_log_stats log;
     tarn_log_stats_get(server_store(client->server), &log);
-    if (status == TARN_NOSPACE)
+    if (status == TARN_IO && log.state != TARN_IO)
+        command_reply_unreadable(client, status);
+    else if (status == TARN_NOSPACE)
         reply_error(&client->reply,
                     "MISCONF Errors writing to the AOF file: No space left on device");
     else
@@ -205,6 +218,9 @@ void command_reply_failure(struct client *client, int status)
     case TARN_IO:
     case TARN_NOSPACE:
         reply_log_failure(client, status);
+        break;
+    case TARN_CORRUPT:
+        command_reply_unreadable(client, status);
         break;
     default:
         reply_error(&client->reply, "ERR %s", tarn_status_text(status));
@@ -401,6 +417,25 @@ bool command_arg_int32(struct client *client, const struct resp_request *request
     }
     *ret_value = value;
     return true;
+}
+
+int command_values_status(const struct tarn_bytes *values, size_t count, size_t found)
+{
+    for (size_t i = 0; i < count && found < count; i++) {
+        int status = tarn_value_status(values[i]);
+        if (status < 0)
+            return status;
+    }
+    return TARN_OK;
+}
+
+void command_answer_read(struct client *client, const struct command *command,
+                         const struct resp_request *request, struct tarn_bytes value)
+{
+    if (__builtin_expect(value.data == NULL && value.size != 0, 0))
+        command_reply_unreadable(client, tarn_value_status(value));
+    else
+        command->read(client, request, value);
 }
 
 /* The last argument that may be a key. */

@@ -98,6 +98,17 @@ const struct command *command_admit(struct client *client, const struct resp_req
 unsigned command_count(void);
 const char *command_full_name(unsigned id);
 
+/* Have a gathered read answer what a look-up came to: a value, that there is none, or (as
+ * tarn_value_status() tells) that it cannot be read. */
+void command_answer_read(struct client *client, const struct command *command,
+                         const struct resp_request *request, struct tarn_bytes value);
+
+/* What tarn_get() gave no value for, as tarn_get_many() would say it. */
+static inline struct tarn_bytes command_no_value(int status)
+{
+    return (struct tarn_bytes){NULL, status == TARN_NOTFOUND ? 0 : (size_t)status};
+}
+
 /* Is args[index] a password, to be shown as "(redacted)" in logs? AUTH, HELLO's AUTH and CONFIG
  * SET of a password. Not for the hot path. */
 bool command_argument_is_secret(const struct resp_request *request, size_t index);

@@ -28,8 +28,12 @@ const struct command *command_find_full(struct tarn_bytes name);
 bool command_arg_is(const struct resp_request *request, size_t index, const char *word);
 
 void command_reply_syntax_error(struct client *client);
-/* What a call of the store failed with: -OOM, -READONLY, -MISCONF, too long a string. */
+/* What a call of the store failed with: -OOM, -READONLY, -MISCONF, too long a string, a key that
+ * cannot be read. */
 void command_reply_failure(struct client *client, int status);
+/* A key, or the keyspace as a whole, cannot be read: whether it is there is not known. */
+void command_reply_unreadable(struct client *client, int status);
+void command_reply_unreadable_keys(struct client *client, int status);
 void command_reply_not_integer(struct client *client); /* "value is not an integer ..." */
 /* "unknown subcommand 'x'. Try CONTAINER HELP." and "wrong number of arguments ..." */
 void command_reply_unknown_subcommand(struct client *client, const struct resp_request *request);
@@ -44,6 +48,10 @@ bool command_arg_int(struct client *client, const struct resp_request *request, 
 /* As command_arg_int(), and it must fit 32 bits. */
 bool command_arg_int32(struct client *client, const struct resp_request *request, size_t index,
                        int64_t *ret_value);
+
+/* Of values that were looked up, `found` of them found: TARN_OK, or why one of the others cannot be
+ * read. */
+int command_values_status(const struct tarn_bytes *values, size_t count, size_t found);
 
 /* tarn_update() of a key, with room made where it is needed; false after having answered the error.
  * A view that `change` kept stays valid until the handler calls the store again. */

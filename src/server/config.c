@@ -109,8 +109,8 @@ static const struct option rows[] = {
     {"slowlog-max-len", OPTION_UINT, FIELD(slowlog_entries_max), "128", "N",
      "Entries in the slow log; 0 turns it off", 0, 100000, .flags = OPTION_LIVE},
     {"dir", OPTION_TEXT, FIELD(directory), NULL, "DIR",
-     "Directory that keeps a writable store, made if it is not there; without it the store is in "
-     "memory only"},
+     "Directory that keeps a writable store, or the changes to a data file, made if it is not there; "
+     "without it a store is in memory only, and a data file read-only"},
     {"durability", OPTION_WORD, FIELD(durability), "periodic", "HOW",
      "What of a kept store can be lost. none: all since the last checkpoint; async: queue-depth "
      "changes when the process is killed, more when power fails; periodic: nothing when killed, "
@@ -134,6 +134,9 @@ static const struct option rows[] = {
     {"checkpoint-at-exit", OPTION_BOOL, FIELD(checkpoint_at_exit), NULL, NULL,
      "Make a checkpoint when the server stops, so that the next start has no log to replay",
      .flags = OPTION_LIVE},
+    {"load-before-serving", OPTION_SIZE, FIELD(load_bytes), "64M", "SIZE",
+     "Read a checkpoint of up to this size before serving; a larger one is served at once, and read "
+     "in the background"},
     {"enable-backup-command", OPTION_WORD, FIELD(backup_command), "local", "WHO",
      "Clients that may use TARN.BACKUP, which writes a new directory: none, those of this machine, "
      "or all", .words = debug_words},
@@ -292,8 +295,9 @@ uint64_t config_store_memory(const struct config *config)
 static const char *find_orphan(const struct config *config)
 {
     static const char *const names[] = {
-        "durability", "queue-depth",          "write-period-us",   "log-files",
-        "log-format", "checkpoint-log-bytes", "checkpoint-period", "checkpoint-at-exit",
+        "durability",        "queue-depth",        "write-period-us",
+        "log-files",         "log-format",         "checkpoint-log-bytes",
+        "checkpoint-period", "checkpoint-at-exit", "load-before-serving",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!options_is_default(options_find(&config_options, bytes_of(names[i])), config))
@@ -301,7 +305,7 @@ static const char *find_orphan(const struct config *config)
     return NULL;
 }
 
-int config_check_directory(struct config *config, const char *data_path, struct tarn_error *error)
+int config_check_directory(struct config *config, struct tarn_error *error)
 {
     bool given = config->directory[0] != 0;
     const char *orphan = given ? NULL : find_orphan(config);
@@ -310,11 +314,6 @@ int config_check_directory(struct config *config, const char *data_path, struct 
                          "--%s is about a store that is kept in a directory, and --dir DIR is "
                          "missing",
                          orphan);
-    if (given && data_path != NULL)
-        return error_set(error, TARN_INVALID,
-                         "--dir together with the data file %s: changes to a data file cannot be "
-                         "kept yet; leave one of the two out",
-                         data_path);
     if (!given)
         config->durability = TARN_DURABILITY_NONE;
     return TARN_OK;
@@ -336,18 +335,20 @@ struct tarn_dial config_dial(const struct config *config)
 
 struct tarn_options config_store_options(const struct config *config, const char *path)
 {
+    bool kept = config->directory[0] != 0, writable = kept || path == NULL;
     struct tarn_options options = {
         .path = path,
         .index_path = config->index_path[0] != 0 ? config->index_path : NULL,
         .duplicates = (enum tarn_duplicates)config->on_duplicate,
-        .memory_bytes_max = path != NULL ? config->memory_bytes : config_store_memory(config),
+        .memory_bytes_max = writable ? config_store_memory(config) : config->memory_bytes,
         .eviction = (enum tarn_eviction)config->eviction,
         .threads = (unsigned)config->threads,
     };
-    if (path == NULL && config->directory[0] != 0) {
+    if (kept) {
         options.directory = config->directory;
         options.dial = config_dial(config);
         options.log_files = (unsigned)config->log_files;
+        options.load_bytes_max = config->load_bytes > 0 ? config->load_bytes : 1;
     }
     struct format_flags flags = format_flags_of(config);
     if (format_from_flags(&flags, &options.format, NULL) != TARN_OK)

@@ -33,7 +33,8 @@ struct config {
     uint64_t checkpoint_log_bytes; /* begin a checkpoint when the log is longer */
     uint64_t checkpoint_period_ns; /* ... and when the last one is older; 0: never */
     bool checkpoint_at_exit;
-    int backup_command; /* enum config_debug: who may use TARN.BACKUP */
+    uint64_t load_bytes; /* a larger checkpoint is read while it is served; 0: any is */
+    int backup_command;  /* enum config_debug: who may use TARN.BACKUP */
     /* how to read the data file */
     int format, size_type, on_duplicate; /* as enum tarn_* */
     bool big_endian;
@@ -56,14 +57,12 @@ TARN_MUST int config_finish(struct config *config, struct tarn_error *error);
 TARN_MUST int config_check_format(const struct config *config, struct tarn_error *error);
 TARN_MUST int config_check_password(const struct config *config, struct tarn_error *error);
 
-/* The settings of how a store is kept agree with each other and with what is served: data_path NULL
- * is a writable store. Errors: INVALID. */
-TARN_MUST int config_check_directory(struct config *config, const char *data_path,
-                                     struct tarn_error *error);
+/* The settings of how a store is kept agree with each other. Errors: INVALID. */
+TARN_MUST int config_check_directory(struct config *config, struct tarn_error *error);
 
 struct tarn_dial config_dial(const struct config *config);
 
-/* The store's part as store options; views into config. path NULL: a writable store. */
+/* The store's part as store options; views into config. path: the data file; NULL: none. */
 struct tarn_options config_store_options(const struct config *config, const char *path);
 
 /* How much of the memory cap a writable store may fill: the rest is kept for buffers, so that a

@@ -177,9 +177,10 @@ static uint64_t run_look_up(struct worker *w, size_t from, size_t to)
     uint64_t start = w->os->monotonic_ns(w->os);
     size_t found, count = to - from;
     if (count == 1) {
-        found = tarn_get(w->session, run->keys[from], &run->values[from]) == TARN_OK;
+        int status = tarn_get(w->session, run->keys[from], &run->values[from]);
+        found = status == TARN_OK;
         if (found == 0)
-            run->values[from] = (struct tarn_bytes){NULL, 0};
+            run->values[from] = command_no_value(status);
     } else {
         found = tarn_get_many(w->session, run->keys + from, count, run->values + from);
     }
@@ -197,7 +198,7 @@ static void run_answer(struct connection *c, size_t from, size_t to, uint64_t ea
     const struct run *run = &c->client.worker->run;
     for (size_t i = from; i < to; i++) {
         size_t start = c->out->bytes.size;
-        run->commands[i]->read(&c->client, &run->requests[i], run->values[i]);
+        command_answer_read(&c->client, run->commands[i], &run->requests[i], run->values[i]);
         count_error(c, run->commands[i], false, start);
     }
     c->replies += (uint32_t)(to - from);

@@ -39,7 +39,13 @@
 #define HTTP_LOG_FAILED_TEXT                                                                       \
     "the log has failed: nothing was written, the store can only be read until it is started "     \
     "again"
-#define HTTP_UNSURE_TEXT "outcome unknown: the change may be kept or lost"
+#define HTTP_LOADING_FULL_TEXT                                                                     \
+    "what the checkpoint holds does not fit in memory: it is looked up there, and cannot be "      \
+    "listed"
+#define HTTP_LOADING_FAILED_TEXT                                                                   \
+    "the checkpoint cannot be read to its end: some keys cannot be read"
+#define HTTP_UNREADABLE_TEXT "cannot read the key: "
+#define HTTP_UNSURE_TEXT     "outcome unknown: the change may be kept or lost"
 
 enum http_method { HTTP_GET = 1 << 0, HTTP_POST = 1 << 1, HTTP_PUT = 1 << 2, HTTP_DELETE = 1 << 3 };
 

@@ -3,7 +3,8 @@
  * How: one pass over the body. Duplicates are found with an open-addressing table of key numbers.
  * Invariants: 1. the table is at most half full; 2. memory is bounded by the body's size and
  * keys_max, the answer by out's bound.
- * Failure modes: bad bodies are INVALID with the place; the answer may outgrow its bound. */
+ * Failure modes: bad bodies are INVALID with the place; the answer may outgrow its bound; a key
+ * that cannot be read fails the whole. */
 #include "server/http_mget.h"
 
 #include <stdlib.h>
@@ -126,8 +127,10 @@ int http_mget_answer(struct tarn_session *session, const struct tarn_bytes *keys
         return TARN_NOMEM;
     }
     hits = tarn_get_together(session, keys, count, values);
+    int status = TARN_OK;
     buffer_append_byte(out, '{');
-    for (size_t i = 0, written = 0; i < count && !out->failed; i++) {
+    for (size_t i = 0, written = 0; i < count && !out->failed && status >= 0; i++) {
+        status = tarn_value_status(values[i]);
         if (seen_before(&seen, keys, i))
             continue;
         if (written++ > 0)
@@ -141,5 +144,7 @@ int http_mget_answer(struct tarn_session *session, const struct tarn_bytes *keys
     free(seen.slots);
     *ret_hits = hits;
     *ret_misses = count - hits;
+    if (status < 0)
+        return status;
     return out->failed ? TARN_TOOBIG : TARN_OK;
 }

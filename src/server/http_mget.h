@@ -17,7 +17,8 @@ TARN_MUST int http_mget_parse(unsigned char *body, size_t size, size_t keys_max,
  * more than once appears once, where it came first. seed: random, so that nobody can send keys
  * that collide. A value is a string if it is UTF-8, else
  * {"base64":"..."}; null if there is no such key. Appends stop at out's bound (out->failed).
- * ret_hits/ret_misses count every key given. Errors: NOMEM, TOOBIG (out's bound). */
+ * ret_hits/ret_misses count every key given. Errors: NOMEM, TOOBIG (out's bound), those of
+ * tarn_get() (a key cannot be read). */
 TARN_MUST int http_mget_answer(struct tarn_session *session, const struct tarn_bytes *keys,
                                size_t count, uint64_t seed, struct buffer *out, uint64_t *ret_hits,
                                uint64_t *ret_misses);

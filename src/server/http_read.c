@@ -1,7 +1,7 @@
 /* The HTTP front: requests that read.
  *
  * Invariant: a value sent without copying is pinned in the same version it was found in.
- * Failure modes: out of memory or over a bound is a 503 or 413. */
+ * Failure modes: out of memory or over a bound is a 503 or 413; a key that cannot be read a 500. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,12 +181,14 @@ enum MHD_Result http_answer_mget(struct http_connection *c, struct MHD_Connectio
     if (status == TARN_TOOBIG)
         return http_answer_error(c, mhd, MHD_HTTP_CONTENT_TOO_LARGE,
                                  "the values are too large for one reply: ask for fewer keys");
+    if (status == TARN_IO || status == TARN_CORRUPT)
+        return http_answer_failure(c, mhd, status);
     return http_answer_error(c, mhd, MHD_HTTP_SERVICE_UNAVAILABLE,
                              "too much memory is taken by other requests");
 }
 
-/* 503, 507 when changes are not taken any more: somebody must look. No password is needed here, so
- * nothing more is told. */
+/* 503, 507 when changes are not taken any more, or not all keys can be read: somebody must look. No
+ * password is needed here, so nothing more is told. */
 enum MHD_Result http_answer_healthz(struct http_connection *c, struct MHD_Connection *mhd)
 {
     struct tarn_log_stats log;
@@ -196,7 +198,14 @@ enum MHD_Result http_answer_healthz(struct http_connection *c, struct MHD_Connec
         return http_answer_error(c, mhd, MHD_HTTP_INSUFFICIENT_STORAGE, HTTP_NO_SPACE_TEXT);
     if (log.state != TARN_OK)
         return http_answer_error(c, mhd, MHD_HTTP_SERVICE_UNAVAILABLE, HTTP_LOG_FAILED_TEXT);
-    return http_answer_text(c, mhd, MHD_HTTP_OK, bytes_of("ok\n"), "text/plain; charset=utf-8");
+    if (log.loading && log.loading_status == TARN_FULL)
+        return http_answer_error(c, mhd, MHD_HTTP_INSUFFICIENT_STORAGE, HTTP_LOADING_FULL_TEXT);
+    if (log.loading && log.loading_status != TARN_OK)
+        return http_answer_error(c, mhd, MHD_HTTP_SERVICE_UNAVAILABLE, HTTP_LOADING_FAILED_TEXT);
+    return http_answer_text(
+        c, mhd, MHD_HTTP_OK,
+        bytes_of(log.loading ? "ok, the checkpoint is still being read\n" : "ok\n"),
+        "text/plain; charset=utf-8");
 }
 
 enum MHD_Result http_answer_stats(struct http_connection *c, struct MHD_Connection *mhd)

@@ -103,7 +103,17 @@ enum MHD_Result http_answer_bad_body(struct http_connection *c, struct MHD_Conne
     return http_answer_error(c, mhd, status, error->text);
 }
 
-/* The log takes no changes, or nobody knows whether it has taken this one. */
+/* Whether the key is there is not known. */
+static enum MHD_Result answer_unreadable(struct http_connection *c, struct MHD_Connection *mhd,
+                                         int status)
+{
+    char text[96];
+    snprintf(text, sizeof text, HTTP_UNREADABLE_TEXT "%s", tarn_status_text(status));
+    return http_answer_error(c, mhd, MHD_HTTP_INTERNAL_SERVER_ERROR, text);
+}
+
+/* The log takes no changes, or nobody knows whether it has taken this one; or, if it is sound, what
+ * was asked for could not be read. */
 static enum MHD_Result answer_log_failure(struct http_connection *c, struct MHD_Connection *mhd,
                                           int status)
 {
@@ -111,6 +121,8 @@ static enum MHD_Result answer_log_failure(struct http_connection *c, struct MHD_
     struct buffer text = {0};
 
     tarn_log_stats_get(server_store(c->thread->http->server), &log);
+    if (status == TARN_IO && log.state != TARN_IO)
+        return answer_unreadable(c, mhd, status);
     buffer_append_text(&text, status == TARN_NOSPACE ? HTTP_NO_SPACE_TEXT
                               : status == TARN_IO    ? HTTP_LOG_FAILED_TEXT
                                                      : HTTP_UNSURE_TEXT);
@@ -142,6 +154,8 @@ enum MHD_Result http_answer_failure(struct http_connection *c, struct MHD_Connec
     case TARN_IO:
     case TARN_UNSURE:
         return answer_log_failure(c, mhd, status);
+    case TARN_CORRUPT:
+        return answer_unreadable(c, mhd, status);
     case TARN_READONLY:
         return http_answer_error(c, mhd, MHD_HTTP_FORBIDDEN, HTTP_IMMUTABLE_TEXT);
     default:

@@ -152,9 +152,9 @@ static int start_locked(struct job **job, struct tarn_error *error)
         pthread_join(slot->thread, NULL); /* it has set running to false: about to end */
         slot->started = false;
     }
-    const char *path = (*job)->argument != NULL    ? (*job)->argument
-                       : server->data_path != NULL ? server->data_path
-                                                   : server->config->directory;
+    const char *path = (*job)->argument != NULL     ? (*job)->argument
+                       : (*job)->kind == JOB_RELOAD ? server->data_path
+                                                    : server->config->directory;
     log_event(LOG_INFO, "server", row->started, "path=%s", path);
     if (pthread_create(&slot->thread, NULL, job_main, *job) != 0)
         return error_set(error, TARN_NOMEM, "no thread for it");
@@ -169,8 +169,11 @@ int server_job_start(struct server *server, enum job_kind kind, const char *argu
                      void *context, struct tarn_error *error)
 {
     if (kind == JOB_RELOAD && server_is_writable(server))
-        return error_set(error, TARN_INVALID,
-                         "there is no data file to reload: this is a writable store");
+        return error_set(error, TARN_INVALID, "%s",
+                         server->data_path == NULL
+                             ? "there is no data file to reload: this is a writable store"
+                             : "the data file is not loaded anew: the changes kept in the "
+                               "directory belong to the version that is served");
     struct job *job = malloc(sizeof *job);
     if (job == NULL)
         return error_set(error, TARN_NOMEM, "out of memory");

@@ -123,7 +123,14 @@ const struct metrics_row metrics_rows[] = {
 #undef S
 #define S SECTION_PERSISTENCE
     FIXED("loading", "0"),
-    FIXED("async_loading", "0"),
+    COUNT("async_loading", loading, "tarn_loading",
+          "1 while a checkpoint is being read that is served already"),
+    COUNT(
+        "tarn_base_records_left", store.base_records_left, "tarn_base_records_left",
+        "Records of the checkpoint or data file under a writable store that are not in its table"),
+    COUNT("tarn_loading_failed", loading_failed, "tarn_loading_failed",
+          "1 if that reading does not go on: what could not be read, or does not fit in memory"),
+    SHOWN("tarn_loading_failure", KIND_ARRAY, log.loading_failure),
     COUNT("rdb_changes_since_last_save", changes_unsaved, "tarn_changes_since_checkpoint",
           "Changes made since the last checkpoint"),
     COUNT("rdb_bgsave_in_progress", checkpoint_running, "tarn_checkpoint_running",
@@ -272,9 +279,10 @@ const struct metrics_row metrics_rows[] = {
     COUNT("tarn_limbo_bytes", store.limbo_bytes, "tarn_limbo_bytes",
           "Bytes of items replaced or deleted that somebody may still look at"),
     COUNT("tarn_charged_bytes", store.charged_bytes, "tarn_charged_bytes",
-          "Bytes of connections and of the process itself that count against a writable store's "
-          "cap"),
-    COUNT("tarn_keys", store.keys, "tarn_keys", "Distinct keys"),
+          "Bytes of connections, of the process itself and of a data file under the store that "
+          "count against a writable store's cap"),
+    COUNT("tarn_keys", store.keys, "tarn_keys",
+          "Distinct keys; while a checkpoint is being read, as many at most"),
     COUNT("tarn_keys_expiring", store.expiring, "tarn_keys_expiring", "Keys that have an expiry"),
     COUNT("tarn_records", store.records, "tarn_records",
           "Records in the data file, repeated keys counted"),
@@ -327,6 +335,8 @@ static void take_log(struct server *server, struct metrics_sample *s)
     s->log_status = log->state == TARN_OK ? "ok" : "err";
     s->log_failed = log->state == TARN_IO;
     s->log_no_space = log->state == TARN_NOSPACE;
+    s->loading = log->loading;
+    s->loading_failed = log->loading && log->loading_status != TARN_OK;
     s->log_state = s->log_failed ? "failed" : s->log_no_space ? "no-space" : "ok";
     s->durability = row->words[log->durable_store ? log->dial.durability : TARN_DURABILITY_NONE];
     s->sync_seconds = (double)log->sync_us_total / 1e6;
@@ -374,7 +384,7 @@ void metrics_sample_take(struct server *server, struct metrics_sample *ret_sampl
     s->threads = server_thread_count(server);
     s->run_id = server_run_id(server);
     s->writable = server_is_writable(server);
-    s->data_path = s->writable ? "" : server_data_path(server);
+    s->data_path = server_data_path(server) != NULL ? server_data_path(server) : "";
     s->uptime_seconds = server_uptime_seconds(server);
     s->uptime_days = s->uptime_seconds / 86400;
     s->server_time_us = (uint64_t)os->realtime_us(os);

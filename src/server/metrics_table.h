@@ -48,7 +48,7 @@ struct metrics_sample {
     double load_seconds;
     uint64_t index_built, writable;
     uint64_t is_logged, checkpoint_running, closed_cleanly, changes_unsaved;
-    uint64_t last_save_unix_seconds, log_failed, log_no_space;
+    uint64_t last_save_unix_seconds, log_failed, log_no_space, loading, loading_failed;
     int64_t checkpoint_whole_seconds; /* -1: none was made */
     double checkpoint_seconds, sync_seconds, sync_seconds_max, recovery_seconds;
     const char *directory, *durability, *checkpoint_status, *log_status, *log_state;

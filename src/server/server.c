@@ -128,13 +128,17 @@ static void log_recovery(struct server *server)
     tarn_log_stats_get(server->store, &log);
     if (log.durable_store)
         atomic_store(&server->durability, (int)log.dial.durability);
-    log_event(LOG_INFO, "store", "recovered",
-              "dir=\"%s\" closed_cleanly=%s checkpoint_records=%llu replayed_records=%llu "
-              "replayed_bytes=%llu truncated_bytes=%llu sequence=%llu us=%llu",
-              server->config->directory, log.closed_cleanly ? "yes" : "no",
-              (unsigned long long)log.recovered_records, (unsigned long long)log.replayed_records,
-              (unsigned long long)log.replayed_bytes, (unsigned long long)log.truncated_bytes,
-              (unsigned long long)log.recovered_sequence, (unsigned long long)log.recovery_us);
+    server->loaded_at_open = !log.loading;
+    log_event(
+        LOG_INFO, "store", "recovered",
+        "dir=\"%s\" data_file=\"%s\" closed_cleanly=%s checkpoint_records=%llu "
+        "replayed_records=%llu replayed_bytes=%llu truncated_bytes=%llu sequence=%llu us=%llu "
+        "loading=%s",
+        server->config->directory, server->data_path != NULL ? server->data_path : "",
+        log.closed_cleanly ? "yes" : "no", (unsigned long long)log.recovered_records,
+        (unsigned long long)log.replayed_records, (unsigned long long)log.replayed_bytes,
+        (unsigned long long)log.truncated_bytes, (unsigned long long)log.recovered_sequence,
+        (unsigned long long)log.recovery_us, log.loading ? "in-background" : "done");
 }
 
 static int open_store(struct server *server, tarn_progress progress, void *progress_context,
@@ -146,9 +150,12 @@ static int open_store(struct server *server, tarn_progress progress, void *progr
     options.progress = on_loading;
     options.progress_context = &loading;
     options.notice = log_notice;
+    struct tarn_stats stats;
     int status = store_open(server->os, &options, &server->store, error);
     if (status != TARN_OK)
         return status;
+    tarn_stats_get(server->store, &stats);
+    server->writable = stats.writable;
     if (server->config->directory[0] != 0) {
         log_recovery(server);
         return TARN_OK;
@@ -158,8 +165,6 @@ static int open_store(struct server *server, tarn_progress progress, void *progr
                   (unsigned long long)server->config->memory_bytes);
         return TARN_OK;
     }
-    struct tarn_stats stats;
-    tarn_stats_get(server->store, &stats);
     log_event(LOG_INFO, "store", "loaded",
               "path=%s keys=%llu data_bytes=%llu index_bytes=%llu index=%s load_us=%llu",
               server->data_path, (unsigned long long)stats.keys,
@@ -218,15 +223,22 @@ static int open_http(struct server *server, struct tarn_error *error)
     return status;
 }
 
+/* What the process takes beside store and buffers: program, libraries, stacks. */
+static uint64_t own_bytes(const struct server *server)
+{
+    uint64_t resident = os_memory_resident(), used = tarn_memory_used(server->store);
+    return resident > used ? resident - used : 0;
+}
+
 /* The cap holds for the process as a whole: what it takes itself must leave room. */
 static int check_memory(const struct server *server, struct tarn_error *error)
 {
-    uint64_t limit = config_store_memory(server->config), resident = os_memory_resident();
-    if (!server_is_writable(server) || limit == 0 || resident < limit)
+    uint64_t limit = config_store_memory(server->config), own = own_bytes(server);
+    if (!server_is_writable(server) || limit == 0 || own < limit)
         return TARN_OK;
-    return error_set(
-        error, TARN_TOOBIG, "--memory: %llu bytes are too few, the empty server takes %llu itself",
-        (unsigned long long)server->config->memory_bytes, (unsigned long long)resident);
+    return error_set(error, TARN_TOOBIG,
+                     "--memory: %llu bytes are too few, the empty server takes %llu itself",
+                     (unsigned long long)server->config->memory_bytes, (unsigned long long)own);
 }
 
 int server_open(const struct os *os, struct config *config, const char *data_path,
@@ -239,6 +251,7 @@ int server_open(const struct os *os, struct config *config, const char *data_pat
         return error_set(error, TARN_NOMEM, "out of memory for the server");
     server->os = os;
     server->config = config;
+    server->loaded_at_open = true;
     server->dial = config_dial(config);
     server->loop.epoll_fd = server->loop.wake_fd = server->signals_fd = -1;
     server->start_ns = os->monotonic_ns(os);
@@ -326,11 +339,10 @@ static int start_workers(struct server *server, struct tarn_error *error)
                : error_set(error, TARN_NOMEM, "cannot start a thread: %s", strerror(status));
 }
 
-/* Count in the cap what the process takes beside store and buffers: program, libraries, stacks. */
+/* Count in the cap what the process takes itself. */
 static void charge_base(struct server *server)
 {
-    uint64_t resident = os_memory_resident(), used = tarn_memory_used(server->store);
-    uint64_t base = resident > used ? resident - used : 0;
+    uint64_t base = own_bytes(server);
     atomic_store(&server->base_bytes, base);
     tarn_charge(server->store, (int64_t)base);
 }
@@ -427,10 +439,50 @@ static void take_sample(struct server *server, struct sample *last)
     *last = (struct sample){now, operations};
 }
 
+/* How the reading of a checkpoint that is served meanwhile was last told to go. */
+struct reading {
+    bool over;
+    int status;
+};
+
+static void log_reading_stopped(const struct tarn_log_stats *log)
+{
+    if (log->loading_status == TARN_FULL)
+        log_event(LOG_WARNING, "store", "loading-waits",
+                  "reason=\"%s\" advice=\"give it more memory, or a policy: until then keys are "
+                  "looked up in the checkpoint, and cannot be listed or saved\"",
+                  log->loading_failure);
+    else
+        log_event(LOG_ERROR, "store", "loading-failed",
+                  "reason=\"%s\" advice=\"keys in what cannot be read are answered an error; put a "
+                  "backup in place, or stop the server and see tarn check and tarn repair\"",
+                  log->loading_failure);
+}
+
+/* Tell when the checkpoint has been read, and when that does not go on. */
+static void watch_reading(struct server *server, struct reading *last)
+{
+    struct tarn_log_stats log;
+    struct tarn_stats stats;
+    if (last->over)
+        return;
+    tarn_log_stats_get(server->store, &log);
+    if (!log.loading) {
+        tarn_stats_get(server->store, &stats);
+        log_event(LOG_INFO, "store", "checkpoint-loaded", "keys=%llu",
+                  (unsigned long long)stats.keys);
+        last->over = true;
+    } else if (log.loading_status != TARN_OK && log.loading_status != last->status) {
+        last->status = log.loading_status;
+        log_reading_stopped(&log);
+    }
+}
+
 /* Wait for signals until every worker has ended. */
 static int supervise(struct server *server)
 {
     struct sample sample = {server->os->monotonic_ns(server->os), 0};
+    struct reading reading = {.over = server->loaded_at_open, .status = TARN_OK};
     bool stopping = false;
     while (atomic_load(&server->workers_running) > 0) {
         struct loop_event events[LOOP_EVENTS_MAX];
@@ -441,6 +493,7 @@ static int supervise(struct server *server)
             return status;
         take_signals(server, &stopping);
         take_sample(server, &sample);
+        watch_reading(server, &reading);
         if (!stopping && atomic_load(&server->stopping)) {
             stopping = true; /* SHUTDOWN, or a worker failed and said so */
             log_event(LOG_INFO, "server", "stopping", "reason=request");
@@ -505,7 +558,7 @@ struct tarn *server_store(struct server *server)
 
 bool server_is_writable(const struct server *server)
 {
-    return server->data_path == NULL;
+    return server->writable;
 }
 
 bool server_is_logged(struct server *server)

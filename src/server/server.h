@@ -19,7 +19,8 @@
 
 struct server;
 
-/* data_path: the immutable data file; NULL: a writable store, in memory or in config's directory.
+/* data_path: the immutable data file; NULL: none. Writable is a store without one, in memory or in
+ * config's directory, and one over a data file, whose changes are in config's directory.
  * config: borrowed, must outlive the server. progress: called while the data are loaded and
  * indexed; NULL: a line is logged now and then. SIGTERM or SIGINT during that time: CANCELLED. */
 TARN_MUST int server_open(const struct os *os, struct config *config, const char *data_path,
@@ -39,7 +40,7 @@ void server_stop_saving(struct server *server, bool save);
 struct tarn *server_store(struct server *server);
 const struct os *server_os(struct server *server);
 struct config *server_config(struct server *server);
-bool server_is_writable(const struct server *server); /* no data file: a table */
+bool server_is_writable(const struct server *server); /* not only a data file: a table */
 bool server_is_logged(struct server *server); /* it keeps a log: --dir, and durability not none */
 
 /* Take effect of changed live settings (after CONFIG SET, under config_lock). */
@@ -93,7 +94,7 @@ uint64_t server_ops_per_second(struct server *server);   /* over about the last 
 const char *server_run_id(struct server *server);        /* 40 hex digits */
 uint16_t server_port(struct server *server);             /* as bound (port 0 picks one) */
 uint16_t server_http_port(struct server *server);
-const char *server_data_path(struct server *server); /* NULL: a writable store */
+const char *server_data_path(struct server *server); /* NULL: none */
 unsigned server_thread_count(struct server *server);
 /* Memory of the process itself, as counted in a writable store's cap. */
 uint64_t server_base_bytes(const struct server *server);

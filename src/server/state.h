@@ -26,8 +26,10 @@ struct server {
     struct config *config;
     pthread_mutex_t config_lock;
     struct server_hot hot;
-    char *data_path;
+    char *data_path; /* NULL: none */
     struct tarn *store;
+    bool writable;       /* the store is */
+    bool loaded_at_open; /* nothing of it was left to be read in the background */
     /* Atomic: HTTP's threads answer /stats before http_open() has returned. */
     struct http *_Atomic http; /* NULL when off */
     _Atomic uint16_t http_port;

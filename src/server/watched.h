@@ -17,7 +17,7 @@ struct watched {
 };
 
 /* Watch a key from now on; if it is watched already, nothing happens. Not between tarn_begin() and
- * tarn_end(). Errors: NOMEM, TOOBIG (WATCHED_KEYS_MAX are). */
+ * tarn_end(). Errors: TOOBIG (WATCHED_KEYS_MAX are), those of tarn_watch_open(). */
 TARN_MUST int watched_add(struct watched *w, struct tarn_session *session, struct tarn_bytes key);
 
 /* Has any of the keys changed, or gone, since it was added? */
