@@ -505,7 +505,8 @@ TARN_API TARN_MUST int tarn_check(const char *directory, tarn_line line, void *c
                                   tarn_progress progress, void *progress_context,
                                   struct tarn_check_report *ret_report, struct tarn_error *error);
 /* Salvage what is sound of `directory` into `target`, a new directory; the old is not touched.
- * Counts what was lost in places, as one does not know in records. */
+ * Counts what was lost in places, as one does not know in records. Errors: as tarn_check(); INVALID
+ * (there is a store in `target`; changes to a data file, and no checkpoint yet, which holds it). */
 struct tarn_repair_report {
     uint64_t records, log_records, damaged_places, truncated_bytes, sequence;
 };

@@ -128,13 +128,17 @@ static int get_many(void *thread, const struct tarn_bytes *keys, size_t count,
                     struct tarn_bytes *ret_values, struct tarn_error *error)
 {
     struct thread *t = thread;
-    (void)error;
+    size_t found = 1;
+    int status = TARN_OK;
     tarn_quiescent(t->session);
     if (count > 1)
-        tarn_get_many(t->session, keys, count, ret_values);
-    else if (tarn_get(t->session, keys[0], ret_values) != TARN_OK)
+        found = tarn_get_many(t->session, keys, count, ret_values);
+    else if ((status = tarn_get(t->session, keys[0], ret_values)) != TARN_OK)
         *ret_values = (struct tarn_bytes){0};
-    return TARN_OK;
+    for (size_t i = 0; i < count && count > 1 && found < count && status >= 0; i++)
+        status = tarn_value_status(ret_values[i]);
+    return status >= 0 ? TARN_OK
+                       : error_set(error, status, "cannot get: %s", tarn_status_text(status));
 }
 
 static int put_many(void *thread, const struct tarn_bytes *keys, const struct tarn_bytes *values,
@@ -159,10 +163,11 @@ static int scan(void *thread, struct tarn_bytes key, size_t count, embedded_visi
 {
     struct thread *t = thread;
     uint64_t cursor = hash_checksum(key.data, key.size, 0); /* it has no order: anywhere */
-    (void)error;
     tarn_quiescent(t->session);
-    tarn_scan(t->session, &cursor, count, visit, context);
-    return TARN_OK;
+    int status = tarn_scan(t->session, &cursor, count, visit, context);
+    return status == TARN_OK
+               ? TARN_OK
+               : error_set(error, status, "cannot scan: %s", tarn_status_text(status));
 }
 
 const struct embedded_store embedded_file = {

@@ -86,7 +86,9 @@ static int list_records(struct records_file *f, const char *path, struct tarn_se
         if (progress && !progress(progress_context, "listing", f->sums.count, stats.keys))
             return error_set(error, TARN_CANCELLED, "listing the records of %s was cancelled",
                              path);
-        tarn_scan(session, &cursor, SCAN_RECORDS, add_record, f);
+        int status = tarn_scan(session, &cursor, SCAN_RECORDS, add_record, f);
+        if (status != TARN_OK)
+            return error_set(error, status, "%s: %s", path, tarn_status_text(status));
     } while (cursor != 0);
     ASSERT(f->sums.count == f->capacity);
     return TARN_OK;

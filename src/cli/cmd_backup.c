@@ -11,10 +11,12 @@
 #include "core/bytes.h"
 
 struct backup_flags {
+    char *over;
     struct server_flags server;
 };
 
 static const struct option rows[] = {
+    PLACE_OVER_ROW(offsetof(struct backup_flags, over)),
     SERVER_FLAGS_ROWS(offsetof(struct backup_flags, server), "3600"),
 };
 static const struct options table = {rows, sizeof rows / sizeof rows[0]};
@@ -88,11 +90,12 @@ static int backup_directory(struct cli_call *call, const struct place *place,
 
 static int run(struct cli_call *call)
 {
+    const struct backup_flags *flags = call->target;
     struct place place;
     struct tarn_error error;
     struct interrupt interrupt = {.fd = -1};
     struct buffer path = {0};
-    int status = place_parse(call->os, call->words[0], &place, &error);
+    int status = place_parse(call->os, call->words[0], flags->over, &place, &error);
     if (status == TARN_OK && place.kind == PLACE_FILE)
         status = error_set(&error, TARN_INVALID, "%s: a data file is copied with cp", place.path);
     if (status != TARN_OK) {

@@ -17,7 +17,7 @@
 struct dump_call_flags {
     struct dump_flags format;
     struct server_flags server;
-    char *output;
+    char *output, *over;
     bool force, skip;
 };
 
@@ -29,6 +29,7 @@ static const struct option rows[] = {
      "Replace FILE if there is one"},
     {"skip", OPTION_BOOL, offsetof(struct dump_call_flags, skip), "no", NULL,
      "Leave out and count the records that the format cannot hold"},
+    PLACE_OVER_ROW(offsetof(struct dump_call_flags, over)),
     SERVER_FLAGS_ROWS(offsetof(struct dump_call_flags, server), "10"),
 };
 static const struct options table = {rows, sizeof rows / sizeof rows[0]};
@@ -171,7 +172,7 @@ static int run(struct cli_call *call)
     struct dumping d = {.call = call, .flags = call->target};
     struct tarn_error error;
     if (dump_format_from_flags(&d.flags->format, &d.format, &error) != TARN_OK ||
-        place_parse(call->os, call->words[0], &d.place, &error) != TARN_OK) {
+        place_parse(call->os, call->words[0], d.flags->over, &d.place, &error) != TARN_OK) {
         cli_error(call->command->name, error.text);
         return CLI_USAGE;
     }
@@ -190,7 +191,8 @@ const struct cli_command cli_command_dump = {
     .description =
         "Writes every record of a store to standard output, or to a file: of a directory that no "
         "server has open, of a data file, or of a server, which is asked over RESP. tarn load "
-        "reads it back as it was, byte for byte.\n"
+        "reads it back as it was, byte for byte. Of a directory that holds changes to a data file "
+        "all is written, what is unchanged in the file, too.\n"
         "\n"
         "json: an object a line, {\"key\":\"k\",\"value\":\"v\",\"expire_ms\":1893456000000}; "
         "expire_ms, in milliseconds since 1970, is there if the key expires; keys and values that "
@@ -204,6 +206,7 @@ const struct cli_command cli_command_dump = {
         "makes a copy of one moment.",
     .examples = "tarn dump localhost:6379 > all.json\tall records of a server\n"
                 "tarn dump store --format cbor --output all.cbor\tof a directory\n"
+                "tarn dump changes --over sample.txt\ta data file as it was changed\n"
                 "tarn dump sample.txt | jq -r .key\tthe keys of a data file\n"
                 "tarn dump localhost:6379 --format binary --skip --output all.bin\ta data file\n",
     .options = &table,

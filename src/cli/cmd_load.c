@@ -11,11 +11,13 @@
 
 struct load_flags {
     struct dump_flags format;
+    char *over;
     struct server_flags server;
 };
 
 static const struct option rows[] = {
     DUMP_FLAGS_ROWS(offsetof(struct load_flags, format), "How the records are written"),
+    PLACE_OVER_ROW(offsetof(struct load_flags, over)),
     SERVER_FLAGS_ROWS(offsetof(struct load_flags, server), "10"),
 };
 static const struct options table = {rows, sizeof rows / sizeof rows[0]};
@@ -124,7 +126,7 @@ static int run(struct cli_call *call)
     struct tarn_error error;
     const char *path = call->words_count > 1 ? call->words[1] : "-";
     if (dump_format_from_flags(&l.flags->format, &l.format, &error) != TARN_OK ||
-        place_parse(call->os, call->words[0], &l.place, &error) != TARN_OK)
+        place_parse(call->os, call->words[0], l.flags->over, &l.place, &error) != TARN_OK)
         return usage(call, error.text);
     if (l.place.kind == PLACE_FILE)
         return usage(call, "a data file is immutable; name a directory or HOST:PORT");

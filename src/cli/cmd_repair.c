@@ -3,16 +3,18 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/place.h"
 #include "store/store.h"
 
 struct repair_flags {
-    char *into;
+    char *into, *over;
     bool accept_loss;
 };
 
 static const struct option rows[] = {
     {"into", OPTION_TEXT, offsetof(struct repair_flags, into), "", "NEWDIR",
      "The new directory, which must not exist or be empty"},
+    PLACE_OVER_ROW(offsetof(struct repair_flags, over)),
     {"accept-loss", OPTION_BOOL, offsetof(struct repair_flags, accept_loss), "no", NULL,
      "Do it, knowing that what is damaged is lost"},
 };
@@ -57,7 +59,8 @@ static int repair(struct cli_call *call, struct progress *progress, struct inter
     const struct tarn_line_context lines = {print_line, progress, progress_update, progress};
     struct tarn_repair_report r;
     struct tarn_error error;
-    int status = store_repair(call->os, call->words[0], flags->into, &lines, &r, &error);
+    const char *over = *flags->over ? flags->over : NULL;
+    int status = store_repair(call->os, call->words[0], over, flags->into, &lines, &r, &error);
     progress_wipe(progress);
     if (status != TARN_OK)
         return cli_fail(call, interrupt, &error);

@@ -60,8 +60,10 @@ int dump_store(struct tarn *store, const struct dump_target *target, struct tarn
     tarn_stats_get(store, &stats);
     do {
         keys.count = 0;
-        tarn_scan(session, &cursor, BATCH_RECORDS, note_key, &keys);
-        if (keys.failed)
+        status = tarn_scan(session, &cursor, BATCH_RECORDS, note_key, &keys);
+        if (status != TARN_OK)
+            error_set(error, status, "cannot read all keys: %s", tarn_status_text(status));
+        else if (keys.failed)
             status = error_set(error, TARN_NOMEM, "out of memory");
         else
             status = hand_out(session, &keys, target, error);

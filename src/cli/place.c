@@ -34,8 +34,8 @@ bool place_holds_store(const struct os *os, const char *directory)
     return os->list(os, directory, note_name, &holds) == 0 && holds;
 }
 
-int place_parse(const struct os *os, const char *word, struct place *ret_place,
-                struct tarn_error *error)
+static int parse(const struct os *os, const char *word, struct place *ret_place,
+                 struct tarn_error *error)
 {
     enum os_file_kind kind;
     *ret_place = (struct place){.kind = PLACE_DIRECTORY, .path = word};
@@ -51,6 +51,19 @@ int place_parse(const struct os *os, const char *word, struct place *ret_place,
     if (status == TARN_OK && ret_place->address.http)
         status = error_set(error, TARN_INVALID, "%.200s: this needs RESP; write HOST:PORT", word);
     return status;
+}
+
+int place_parse(const struct os *os, const char *word, const char *over, struct place *ret_place,
+                struct tarn_error *error)
+{
+    int status = parse(os, word, ret_place, error);
+    if (status != TARN_OK || *over == 0)
+        return status;
+    ret_place->over = over;
+    return ret_place->kind == PLACE_DIRECTORY
+               ? TARN_OK
+               : error_set(error, TARN_INVALID,
+                           "--over %s: that is about a directory, and %s is none", over, word);
 }
 
 int place_need_store(const struct place *place, struct tarn_error *error)
@@ -72,9 +85,11 @@ int place_open(const struct os *os, const struct place *place, tarn_progress pro
         .progress = progress,
         .progress_context = progress_context,
     };
-    if (place->kind == PLACE_DIRECTORY)
-        options.directory = place->path;
-    else
-        options.path = place->path;
-    return store_open(os, &options, ret_store, error);
+    options.path = place->kind == PLACE_DIRECTORY ? place->over : place->path;
+    options.directory = place->kind == PLACE_DIRECTORY ? place->path : NULL;
+    int status = store_open(os, &options, ret_store, error);
+    if (status != TARN_INVALID || !place->is_store || place->over != NULL)
+        return status;
+    struct tarn_error refused = *error;
+    return error_set(error, status, "%s: --over FILE", refused.text);
 }

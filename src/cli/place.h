@@ -11,13 +11,21 @@ struct place {
     enum place_kind kind;
     bool is_store;                 /* a directory with a store in it */
     const char *path;              /* the word */
+    const char *over;              /* data file under a directory's store; NULL: none named */
     struct stream_address address; /* of a server, over RESP */
 };
 
+/* The flag that names the data file under a directory's store. offset: of a char *. */
+#define PLACE_OVER_ROW(offset)                                                                     \
+    {                                                                                              \
+        "over", OPTION_TEXT, offset, "", "FILE",                                                   \
+            "Data file that DIR holds changes to; needed until there is a checkpoint in DIR"       \
+    }
+
 /* What exists under this name is meant; otherwise a word with a slash is a directory that is not
- * there yet, any other HOST:PORT. Errors: INVALID. */
-TARN_MUST int place_parse(const struct os *os, const char *word, struct place *ret_place,
-                          struct tarn_error *error);
+ * there yet, any other HOST:PORT. over: the flag's value. Errors: INVALID. */
+TARN_MUST int place_parse(const struct os *os, const char *word, const char *over,
+                          struct place *ret_place, struct tarn_error *error);
 
 /* Are there files of a store in the directory? */
 bool place_holds_store(const struct os *os, const char *directory);

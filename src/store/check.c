@@ -42,10 +42,13 @@ static int check_checkpoint(struct directory *d, const struct manifest *m, const
     char name[DIRECTORY_NAME_BYTES];
     struct checkpoint_about about;
     struct checkpoint_totals totals;
-    if (m->checkpoint_number == 0) {
+    if (m->checkpoint_number == 0 && m->over_data)
+        say(told, "no checkpoint yet: over a data file of %llu bytes, which is not looked at",
+            (unsigned long long)m->data_bytes);
+    else if (m->checkpoint_number == 0)
         say(told, "no checkpoint yet");
+    if (m->checkpoint_number == 0)
         return TARN_OK;
-    }
     directory_checkpoint_name(m->checkpoint_number, name);
     char *path = directory_path(d, name);
     if (path == NULL)
@@ -308,29 +311,61 @@ static int fill_target(struct salvage *s)
     return status == TARN_OK ? tarn_checkpoint(s->target, s->error) : status;
 }
 
-int store_repair(const struct os *os, const char *directory, const char *target,
-                 const struct tarn_line_context *lines, struct tarn_repair_report *ret_report,
-                 struct tarn_error *error)
+/* Whether a data file is needed under what is salvaged. */
+static int choose_data_file(const struct salvage *s, const char *data_path,
+                            struct tarn_options *options)
+{
+    if (s->m.checkpoint_number != 0)
+        return TARN_OK; /* all of it is in there */
+    options->path = data_path;
+    options->index_readonly = true;
+    if (data_path != NULL || !s->m.over_data)
+        return TARN_OK;
+    return error_set(s->error, TARN_INVALID,
+                     "%s: it holds changes to a data file of %llu bytes; name that file, too: "
+                     "--over FILE",
+                     s->d.path, (unsigned long long)s->m.data_bytes);
+}
+
+/* Is what the target lies over the file that the changes belong to? */
+static int check_data_file(const struct salvage *s)
+{
+    const struct manifest *m = &s->target->durable->manifest;
+    if (s->guessed || !m->over_data ||
+        (m->data_bytes == s->m.data_bytes && m->data_checksum == s->m.data_checksum))
+        return TARN_OK;
+    return error_set(s->error, TARN_STALE, "%s: not the data file that the changes in %s belong to",
+                     s->target->options.path, s->d.path);
+}
+
+int store_repair(const struct os *os, const char *directory, const char *data_path,
+                 const char *target, const struct tarn_line_context *lines,
+                 struct tarn_repair_report *ret_report, struct tarn_error *error)
 {
     struct tarn_error own;
     const struct told told = {lines->line, lines->context, lines->progress,
                               lines->progress_context};
     struct salvage s = {
         .os = os, .told = &told, .report = ret_report, .error = error != NULL ? error : &own};
-    const struct tarn_options options = {.directory = target,
-                                         .dial = {.durability = TARN_DURABILITY_NONE}};
+    struct tarn_options options = {.directory = target,
+                                   .dial = {.durability = TARN_DURABILITY_NONE}};
     *ret_report = (struct tarn_repair_report){.records = 0};
     int status = open_damaged(&s, directory);
     if (status != TARN_OK)
         return status;
-    status = store_open(os, &options, &s.target, s.error);
+    status = choose_data_file(&s, data_path, &options);
+    if (status == TARN_OK)
+        status = store_open(os, &options, &s.target, s.error);
     if (status == TARN_OK) {
         struct tarn_log_stats stats;
         tarn_log_stats_get(s.target, &stats);
-        status = stats.recovered_sequence != 0 || stats.recovered_records != 0
-                     ? error_set(s.error, TARN_INVALID,
-                                 "%s: there is a store in it; name a new one", target)
-                     : fill_target(&s);
+        if (stats.recovered_sequence != 0 || stats.recovered_records != 0)
+            status = error_set(s.error, TARN_INVALID, "%s: there is a store in it; name a new one",
+                               target);
+        if (status == TARN_OK)
+            status = check_data_file(&s);
+        if (status == TARN_OK)
+            status = fill_target(&s);
         tarn_close(s.target);
     }
     directory_close(&s.d);
@@ -342,5 +377,5 @@ int tarn_repair(const char *directory, const char *target, tarn_line line, void 
                 struct tarn_repair_report *ret_report, struct tarn_error *error)
 {
     const struct tarn_line_context lines = {line, context, progress, progress_context};
-    return store_repair(os_real(), directory, target, &lines, ret_report, error);
+    return store_repair(os_real(), directory, NULL, target, &lines, ret_report, error);
 }

@@ -23,8 +23,10 @@ struct tarn_line_context {
     tarn_progress progress;
     void *progress_context;
 };
-TARN_MUST int store_repair(const struct os *os, const char *directory, const char *target,
-                           const struct tarn_line_context *lines,
+/* data_path: the data file that the directory holds changes to; NULL: none is named, which is
+ * INVALID if it is needed. STALE: it is another one. */
+TARN_MUST int store_repair(const struct os *os, const char *directory, const char *data_path,
+                           const char *target, const struct tarn_line_context *lines,
                            struct tarn_repair_report *ret_report, struct tarn_error *error);
 
 #endif

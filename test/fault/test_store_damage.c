@@ -499,7 +499,7 @@ static void try_repair(const struct damage *d)
     struct tarn_error error;
     struct tarn *store;
     options.directory = SALVAGED;
-    int status = store_repair(&damaged.os, DIRECTORY, SALVAGED, &lines, &report, &error);
+    int status = store_repair(&damaged.os, DIRECTORY, NULL, SALVAGED, &lines, &report, &error);
     if (status == TARN_OK)
         status = store_open(&damaged.os, &options, &store, &error);
     if (status != TARN_OK) {
