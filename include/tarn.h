@@ -377,7 +377,7 @@ TARN_API int tarn_end(struct tarn_session *session);
 /* Watch a key: has it been changed, deleted, evicted or has it expired since? Never misses a
  * change; a key that comes back to its value has changed. tarn_watch_changed() may be called by
  * any thread, between tarn_begin() with this key and tarn_end() its answer stays true.
- * Errors: NOMEM. */
+ * Errors: NOMEM; FULL, and as tarn_get(). */
 struct tarn_watch;
 TARN_API TARN_MUST int tarn_watch_open(struct tarn_session *session, struct tarn_bytes key,
                                        struct tarn_watch **ret_watch);

@@ -372,7 +372,10 @@ static bool watch(struct client *client, struct tarn_bytes key)
         reply_error(&client->reply, "ERR the transaction exceeds request-limit");
         return false;
     }
-    int status = watched_add(&client->transaction->watched, client->session, key);
+    int status;
+    do
+        status = watched_add(&client->transaction->watched, client->session, key);
+    while (status == TARN_FULL && client_make_room(client));
     if (status == TARN_TOOBIG)
         reply_error(&client->reply, "ERR too many watched keys: at most %d", WATCHED_KEYS_MAX);
     else if (status != TARN_OK && status != TARN_NOMEM)

@@ -585,9 +585,10 @@ int tarn_watch_open(struct tarn_session *session, struct tarn_bytes key,
         return TARN_NOMEM;
     *watch = (struct tarn_watch){.store = session->store,
                                  .generation = atomic_load(&session->store->generation)};
-    if (table != NULL && table_watch_open(table, key, &watch->table) != TARN_OK) {
+    int status = table != NULL ? table_watch_open(table, key, &watch->table) : TARN_OK;
+    if (status != TARN_OK) {
         free(watch);
-        return TARN_NOMEM;
+        return status;
     }
     *ret_watch = watch;
     return TARN_OK;

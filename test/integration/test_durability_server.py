@@ -54,14 +54,16 @@ class Kept(conftest.Server):
 
 @pytest.fixture
 def kept(tmp_path):
-    """kept("--durability", "commit", ...) serves the directory tmp_path/store (directory=: another)."""
+    """kept("--durability", "commit", ...) serves the directory tmp_path/store (directory=: another;
+    data=: over a data file)."""
     started = []
 
-    def start(*flags, directory=None, env=None):
+    def start(*flags, directory=None, env=None, data=None):
         flags = ("--dir", directory or tmp_path / "store") + flags
         if "--threads" not in flags:
             flags += ("--threads", "2")
-        server = Kept(None, flags, env=env)
+        flags += tuple(getattr(data, "flags", ()))
+        server = Kept(getattr(data, "path", data), flags, env=env)
         started.append(server)
         if not server.ready:
             server.kill()
@@ -138,7 +140,8 @@ def http_client(server):
     (["--dir", "D", "--durability", "always"], "none, async, periodic"),
     (["--dir", "D", "--queue-depth", "0"], "--queue-depth"),
     (["--dir", "D", "--log-files", "65"], "--log-files"),
-    (["--dir", "D", "FILE"], "--dir together with the data file FILE"),
+    (["--load-before-serving", "1G"], "--load-before-serving is about"),
+    (["--dir", "D", "--format", "text"], "--format is about a data file, and FILE is missing"),
 ])
 def test_misuse(run_tarn, tmp_path, flags, words):
     done = run_tarn("serve", "--port", 0, "--http-port", 0, *flags, cwd=tmp_path)
