@@ -115,4 +115,8 @@ uint64_t os_memory_total(void);    /* of the machine or the cgroup, bytes */
 uint64_t os_memory_resident(void); /* of this process, bytes */
 void os_cpu_time_us(uint64_t *ret_user, uint64_t *ret_system);
 
+/* Let this thread give way from now on: of a core that another thread wants, too, it gets a
+ * seventh. For work in the background; where that cannot be had it goes on as it is. */
+void os_thread_gives_way(void);
+
 #endif

@@ -90,3 +90,11 @@ void os_cpu_time_us(uint64_t *ret_user, uint64_t *ret_system)
         *ret_system = micros(usage.ru_stime);
     }
 }
+
+/* The scheduler's weights: 172 at 8, 1024 at 0 (Linux, sched_prio_to_weight). */
+void os_thread_gives_way(void)
+{
+    const int lower = 8;
+    id_t self = (id_t)gettid();
+    (void)setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + lower);
+}

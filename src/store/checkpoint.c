@@ -307,6 +307,7 @@ static void take_in(struct durable *d)
 static void *work(void *argument)
 {
     struct durable *d = argument;
+    os_thread_gives_way();
     take_in(d);
     pthread_mutex_lock(&d->lock);
     while (!d->stopping) {

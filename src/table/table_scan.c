@@ -95,6 +95,20 @@ static uint32_t next_home(const struct array *array, uint32_t index)
     return first < PLACES ? (uint32_t)first : PLACES;
 }
 
+/* Fetch the items in the bucket of this place, which is gathered next, while others are visited. */
+static void approach_next(const struct array *array, uint32_t place)
+{
+    if (place >= PLACES)
+        return;
+    const struct bucket *bucket = &array->buckets[place_bucket(array, place)];
+    for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+        uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed);
+        uintptr_t item = (uintptr_t)slot_item(slot); /* 0: fetching does nothing */
+        prefetch_line((const void *)item);
+        prefetch_line((const void *)(item + CACHE_LINE_BYTES));
+    }
+}
+
 /* Gather from `from` on what belongs in its bucket, or the first of it if that is much; returns
  * where to go on. */
 static uint32_t gather_next(struct found *found, const struct shard *shard, uint32_t from)
@@ -108,6 +122,7 @@ static uint32_t gather_next(struct found *found, const struct shard *shard, uint
         ASSERT(to - from > 1); /* places are hashes: not that many are equal */
         to = from + (to - from) / 2;
     }
+    approach_next(found->array, to);
     return to;
 }
 
