@@ -14,7 +14,7 @@
 
 #include "lib/cli_scene.h"
 
-enum { RECORDS = 300, MORE = 200 };
+enum { RECORDS = 300, MORE = 200, STRIDE = TEST_SLOWER > 1 ? 4 : 1 };
 
 static const char *const quiet_commands[][8] = {
     {"load", "--format", "text", "@store", "@first"},
@@ -171,7 +171,7 @@ static void test_system_calls(void **context)
     prepare(&s);
     for (size_t j = 0; j < sizeof jobs / sizeof jobs[0]; j++) {
         for (size_t f = 0; f < sizeof failures / sizeof failures[0]; f++) {
-            for (uint64_t nth = 1; nth < 1000; nth++) {
+            for (uint64_t nth = 1; nth < 1000; nth += STRIDE) {
                 fault_os_reset(&s.fault);
                 put_back(&s);
                 fault_os_reset(&s.fault);
@@ -191,7 +191,7 @@ static void test_allocations(void **context)
     scene_start(&s);
     prepare(&s);
     for (size_t j = 0; j < sizeof jobs / sizeof jobs[0]; j++) {
-        for (uint64_t nth = 1; nth < 10000; nth += nth < 200 ? 1 : 7) {
+        for (uint64_t nth = 1; nth < 10000; nth += STRIDE * (nth < 200 ? 1 : 7)) {
             fault_os_reset(&s.fault);
             put_back(&s);
             if (run_job(&s, &jobs[j], nth, "allocations"))
