@@ -8,6 +8,7 @@
  * Failure modes: CORRUPT and the like, FULL if it does not fit in memory; the directory is as it
  * was. */
 #include "pack/checkpoint.h"
+#include "store/ahead.h"
 #include "store/durable.h"
 
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct recovery {
     struct tarn_session *session;
     uint64_t changes;
     struct tarn_error *error;
+    struct ahead ahead;
 };
 
 static int does_not_fit(struct recovery *r)
@@ -62,10 +64,8 @@ static int put_records(void *context, const struct tarn_record *records, size_t 
     return status;
 }
 
-static int apply_change(void *context, uint64_t sequence, const struct change *change)
+static int apply(struct recovery *r, const struct change *change)
 {
-    (void)sequence;
-    struct recovery *r = context;
     bool more;
     int status;
     do
@@ -73,6 +73,29 @@ static int apply_change(void *context, uint64_t sequence, const struct change *c
     while (more);
     pause_now_and_then(r, 1);
     return status;
+}
+
+/* Make the changes that have been kept. */
+static int apply_kept(struct recovery *r)
+{
+    int status = TARN_OK;
+    ahead_fetch(&r->ahead, r->session->table);
+    for (size_t i = 0; i < r->ahead.count && status == TARN_OK; i++)
+        status = apply(r, &r->ahead.changes[i]);
+    ahead_clear(&r->ahead);
+    return status;
+}
+
+static int apply_change(void *context, uint64_t sequence, const struct change *change)
+{
+    (void)sequence;
+    struct recovery *r = context;
+    if (ahead_add(&r->ahead, change))
+        return TARN_OK;
+    int status = apply_kept(r);
+    if (status != TARN_OK)
+        return status;
+    return ahead_add(&r->ahead, change) ? TARN_OK : apply(r, change);
 }
 
 /* --- a data file --- */
@@ -236,6 +259,8 @@ static int read_log(struct recovery *r, const struct tarn_options *options,
     if (status == TARN_OK)
         status = replay(d->directory.os, &start, apply_change, r, options->progress,
                         options->progress_context, ret_result, r->error);
+    if (status == TARN_OK)
+        status = apply_kept(r);
     /* Whoever published the manifest may have been killed before its name was durable: with power
      * lost now the one before would count again, and what it needs be gone. */
     if (status == TARN_OK)
@@ -277,6 +302,7 @@ int durable_recover(struct durable *d, struct replay_end ret_ends[WAL_FILES_MAX]
         status = read_log(&r, options, &result);
     if (status == TARN_OK && table_fit(r.session->table) != TARN_OK)
         status = error_set(error, TARN_NOMEM, "%s: out of memory", d->directory.path);
+    ahead_done(&r.ahead);
     tarn_session_close(r.session);
     if (status != TARN_OK)
         return status;
