@@ -192,7 +192,8 @@ static void test_told(void **state)
     wal_figures_get(wal, &figures);
     close_log();
     assert_true(!told.wrong && told.synced == 100);
-    assert_true(told.charged == 0 && told.charged_max >= 1000000);
+    /* What came and went between two tellings is not told of: not of each byte. */
+    assert_true(told.charged == 0 && told.charged_max > 0);
     assert_true(figures.records == 100 && figures.bytes > 1099000 && figures.live_bytes > 1099000);
     assert_true(figures.syncs >= 1 && figures.segments == 1 && figures.pending_bytes == 0);
 }
