@@ -503,8 +503,11 @@ static int cut_many(const char *kind, uint64_t cuts, uint64_t seed)
     struct script_tally tallies[DURABILITIES] = {0};
     struct mount m;
     bool good = true;
+    char name[32];
+    uint64_t losses = 0, wrong = 0;
+    snprintf(name, sizeof name, "power cut: %s", kind);
     if (!mount_new(&m, kind)) {
-        printf("%s: skipped: it cannot be loop-mounted here\n", kind);
+        fault_skipped(name, "it cannot be loop-mounted here");
         return EXIT_SKIPPED;
     }
     while (good && points_of(tallies, DURABILITIES) < cuts)
@@ -512,6 +515,12 @@ static int cut_many(const char *kind, uint64_t cuts, uint64_t seed)
     unmount(&m);
     scratch_close(&m.scratch);
     print_tallies(kind, tallies);
+    for (unsigned i = 0; i < DURABILITIES; i++) {
+        losses += tallies[i].losses;
+        wrong += tallies[i].wrong;
+    }
+    fault_line(name, points_of(tallies, DURABILITIES), losses,
+               wrong + (!good && losses + wrong == 0));
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
