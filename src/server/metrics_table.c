@@ -235,7 +235,7 @@ const struct metrics_row metrics_rows[] = {
     COUNT("keyspace_hits", counters.keyspace_hits, "tarn_keyspace_hits_total",
           "Keys looked up and found"),
     COUNT("keyspace_misses", counters.keyspace_misses, "tarn_keyspace_misses_total",
-          "Keys looked up and not found"),
+          "Keys looked up and not found, or not readable"),
     FIXED("pubsub_channels", "0"),
     FIXED("pubsub_patterns", "0"),
     FIXED("latest_fork_usec", "0"),
