@@ -302,9 +302,9 @@ static void test_store_options(void **state)
     assert_int_equal(options.duplicates, TARN_DUPLICATES_FIRST);
 }
 
-static void assert_directory(int status, const char *data_path, const char *part)
+static void assert_directory(int status, const char *part)
 {
-    assert_int_equal(config_check_directory(&config, data_path, &error), status);
+    assert_int_equal(config_check_directory(&config, &error), status);
     if (status != TARN_OK && strstr(error.text, part) == NULL)
         fail_msg("\"%s\" does not say \"%s\"", error.text, part);
 }
@@ -315,21 +315,40 @@ static void test_directory(void **state)
     static const char *const about[][2] = {
         {"durability", "commit"},   {"queue-depth", "5"},          {"write-period-us", "7"},
         {"log-files", "2"},         {"log-format", "json"},        {"checkpoint-log-bytes", "1M"},
-        {"checkpoint-period", "5"}, {"checkpoint-at-exit", "yes"},
+        {"checkpoint-period", "5"}, {"checkpoint-at-exit", "yes"}, {"load-before-serving", "1M"},
     };
-    assert_directory(TARN_OK, "file", NULL);
+    assert_directory(TARN_OK, NULL);
     assert_int_equal(config.durability, TARN_DURABILITY_NONE); /* in memory only */
     for (size_t i = 0; i < sizeof about / sizeof *about; i++) {
         options_done(&config_options, &config);
         options_init(&config_options, &config);
         assert_int_equal(config.durability, TARN_DURABILITY_PERIODIC);
         set(about[i][0], about[i][1]);
-        assert_directory(TARN_INVALID, NULL, about[i][0]);
+        assert_directory(TARN_INVALID, about[i][0]);
         set("dir", "there");
-        assert_directory(TARN_OK, NULL, NULL);
-        assert_directory(TARN_INVALID, "file", "--dir together with the data file file");
+        assert_directory(TARN_OK, NULL);
     }
-    assert_null(config_store_options(&config, "file").directory);
+    assert_int_equal(config_store_options(&config, NULL).load_bytes_max, 1 << 20);
+    set("load-before-serving", "0"); /* nothing: the library's 0 is its default */
+    assert_int_equal(config_store_options(&config, NULL).load_bytes_max, 1);
+}
+
+/* With a directory the data file's records can be changed. */
+static void test_over_a_data_file(void **state)
+{
+    (void)state;
+    set("memory", "1600M");
+    struct tarn_options options = config_store_options(&config, "file");
+    assert_null(options.directory);
+    assert_int_equal(options.memory_bytes_max, 1600ull << 20);
+    set("dir", "there");
+    set("on-duplicate", "first");
+    options = config_store_options(&config, "file");
+    assert_string_equal(options.path, "file");
+    assert_string_equal(options.directory, "there");
+    assert_int_equal(options.duplicates, TARN_DUPLICATES_FIRST);
+    assert_int_equal(options.load_bytes_max, 64 << 20);
+    assert_int_equal(options.memory_bytes_max, config_store_memory(&config)); /* as any writable */
 }
 
 static void test_dial(void **state)
@@ -420,6 +439,7 @@ int main(void)
         TEST(test_separator),
         TEST(test_store_options),
         TEST(test_directory),
+        TEST(test_over_a_data_file),
         TEST(test_dial),
         TEST(test_redis),
     };
