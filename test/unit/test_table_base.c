@@ -49,7 +49,7 @@ static struct fact {
 
 /* How this round goes. */
 static struct {
-    bool stays, evicts, timeless;
+    bool stays, evicts, timeless, in_step;
     bool failed; /* it could not be asked, now and then, what an item covers */
     enum tarn_eviction eviction;
     bool fails;     /* the base is one that fails now and then */
@@ -163,8 +163,9 @@ static uint64_t append(void *context, const struct change *changes, const uint64
     (void)shards;
     for (size_t i = 0; i < count; i++) {
         keep(&changes[i]);
-        if (run.evicts && count == 1 && changes[i].kind == CHANGE_DELETE) {
+        if (run.evicts && !run.in_step && count == 1 && changes[i].kind == CHANGE_DELETE) {
             run.evicted++;
+            assert_true(facts[index_of(changes[i].key)].there);
             gone(index_of(changes[i].key));
         }
     }
@@ -685,18 +686,22 @@ static bool expired_lately(void)
 /* Exact when what has expired was swept; what nobody has looked for in a base that stays is not. */
 static void check_keys(void)
 {
-    uint64_t expected = 0;
+    uint64_t expected = 0, own = 0;
+    bool rests = table_base_rests(fixture.table, 0);
     if (run.evicts || run.timeless || (run.stays ? run.failed : !run.forgotten))
         return;
     while (expired_lately())
         fixture_advance_ms(&fixture, 300);
     held_count = 0;
     rounds_settle(&fixture);
-    for (size_t i = 0; i < KEYS; i++)
+    for (size_t i = 0; i < KEYS; i++) {
         expected += is_live(i) || (run.stays && facts[i].in_base && !facts[i].covered);
+        own += is_live(i) && !(rests && facts[i].in_base);
+    }
     struct tarn_stats stats;
     table_stats_get(fixture.table, &stats);
     assert_int_equal(stats.keys, expected);
+    assert_int_equal(table_own_keys(fixture.table), own);
 }
 
 /* --- any of these --- */
@@ -764,6 +769,7 @@ static void call_step(void)
             touch(allowed[n]);
     }
     table_begin(fixture.session, everything ? NULL : begun, count);
+    run.in_step = true;
     for (uint64_t n = any(8); n > 0; n--) {
         if (any(3) == 0)
             call_read(any(KEYS));
@@ -773,6 +779,7 @@ static void call_step(void)
     if (everything && any(12) == 0)
         call_flush();
     table_end(fixture.session);
+    run.in_step = false;
 }
 
 static void call_rarely(void)
@@ -945,7 +952,7 @@ static void rounds_of(bool stays, enum tarn_eviction eviction, uint64_t from, un
         end_round();
     }
     printf("%u rounds: %u times refused, %u evicted\n", rounds, refused, evicted);
-    assert_true(refused > rounds && (evicted > rounds || eviction == TARN_EVICT_NOTHING));
+    assert_true(refused > rounds / 4 && (evicted > rounds || eviction == TARN_EVICT_NOTHING));
 }
 
 static void taken_in(void **state)

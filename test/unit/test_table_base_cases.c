@@ -264,6 +264,83 @@ static void dead_without_room(void **state)
     fixture_close(&fixture);
 }
 
+/* --- moved --- */
+
+enum { MANY = 64000 / TEST_SLOWER };
+
+static struct tarn_record many[MANY];
+static char many_texts[MANY][24];
+
+/* Of eight one is kept as the base has it, three are put in again, four stay taken out. */
+static struct tarn_bytes many_value(size_t i)
+{
+    static const struct tarn_bytes again = {"again", 5};
+    struct tarn_bytes first = {bytes + i % 256, 200};
+    return i % 8 == 0 ? first : i % 8 < 4 ? again : (struct tarn_bytes){NULL, 0};
+}
+
+/* How many of those that are kept are elsewhere than they were. */
+static size_t check_many(const void **places)
+{
+    size_t moved = 0;
+    for (size_t k = 0; k < MANY; k++) { /* as sorted by the base */
+        struct tarn_record record = {.value = {NULL, 0}};
+        size_t i = strtoul((const char *)many[k].key.data + 4, NULL, 10);
+        struct tarn_bytes value = many_value(i);
+        int status = table_get(fixture.session, many[k].key, &record);
+        assert_int_equal(status, value.data != NULL ? TARN_OK : TARN_NOTFOUND);
+        assert_true(bytes_equal(record.value, value));
+        moved += i % 8 == 0 && places[k] != record.value.data;
+        places[k] = record.value.data;
+    }
+    return moved;
+}
+
+/* What compaction moves covers what it did, and what is dead stays dead. */
+static void moved(void **state)
+{
+    (void)state;
+    static const void *places[MANY];
+    rounds_open(&fixture, 0, TARN_EVICT_NOTHING);
+    for (size_t i = 0; i < MANY; i++)
+        many[i] = (struct tarn_record){rounds_key(i, many_texts[i]), {bytes + i % 256, 200}, 0};
+    fake_base_set(&base, &fixture, many, MANY, false);
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t k = 0; k < MANY; k++) {
+            size_t i = strtoul((const char *)many[k].key.data + 4, NULL, 10);
+            const struct tarn_record again = {many[k].key, many_value(i), 0};
+            struct tarn_record record;
+            if (pass == 0)
+                assert_int_equal(i % 8 == 0 ? table_get(fixture.session, many[k].key, &record)
+                                            : table_delete(fixture.session, many[k].key),
+                                 TARN_OK);
+            else if (i % 8 != 0 && again.value.data != NULL)
+                assert_int_equal(table_put(fixture.session, &again), TARN_OK);
+        }
+    (void)check_many(places);
+    rounds_settle(&fixture);
+    assert_true(TEST_SLOWER > 1 || check_many(places) > MANY / 100);
+    (void)check_many(places);
+    for (size_t k = 0; k < MANY; k++) { /* these covered when they were moved, too */
+        size_t i = strtoul((const char *)many[k].key.data + 4, NULL, 10);
+        if (i % 8 == 0) {
+            const struct tarn_record first = {many[k].key, many_value(i), 0};
+            struct tarn_record gone;
+            assert_int_equal(table_delete(fixture.session, first.key), TARN_OK);
+            assert_int_equal(table_get(fixture.session, first.key, &gone), TARN_NOTFOUND);
+            assert_int_equal(table_put(fixture.session, &first), TARN_OK);
+        }
+    }
+    for (uint32_t shard = 0; shard < TABLE_SHARDS; shard++)
+        assert_int_equal(fake_base_take_in(&base, fixture.session, shard), TARN_OK);
+    fake_base_forget(&base);
+    (void)check_many(places);
+    assert_int_equal(rounds_stats(&fixture).keys, MANY / 2);
+    rounds_settle(&fixture);
+    (void)check_many(places);
+    fixture_close(&fixture);
+}
+
 /* --- allocations that fail --- */
 
 static enum tarn_verdict patch(void *context, struct tarn_update *update)
@@ -401,9 +478,13 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cannot_be_read),    cmocka_unit_test(lent),
-        cmocka_unit_test(done_without_room), cmocka_unit_test(dead_without_room),
-        cmocka_unit_test(allocations_fail),  cmocka_unit_test(setting_fails),
+        cmocka_unit_test(cannot_be_read),
+        cmocka_unit_test(lent),
+        cmocka_unit_test(done_without_room),
+        cmocka_unit_test(dead_without_room),
+        cmocka_unit_test(moved),
+        cmocka_unit_test(allocations_fail),
+        cmocka_unit_test(setting_fails),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
