@@ -260,6 +260,26 @@ void item_unref(struct item_large *large)
 
 /* --- both --- */
 
+static struct item_parts large_parts(const struct item_large *large)
+{
+    return (struct item_parts){
+        .key = {large->data + large->value_room, large->key_size},
+        .value = {large->data, atomic_load_explicit(&large->value_size, memory_order_relaxed)},
+        .expire_ms = atomic_load_explicit(&large->expire_ms, memory_order_relaxed),
+    };
+}
+
+struct item_parts item_parts_rare(const struct item *item, unsigned flags)
+{
+    struct item_parts parts =
+        flags & ITEM_LARGE ? large_parts(item_large(item)) : item_parts_small(item, flags);
+    if (flags & ITEM_DEAD) {
+        parts.value.size = 0;
+        parts.expire_ms = ITEM_DEAD_MS;
+    }
+    return parts;
+}
+
 void item_free_many(struct item_memory *memory, struct item *const *items, size_t count)
 {
     size_t from = 0;
@@ -278,6 +298,6 @@ size_t item_bytes(const struct item *item)
 {
     if (item_is_large(item))
         return item_large(item)->bytes;
-    struct item_parts parts = item_parts_made(item, item_flags(item));
+    struct item_parts parts = item_parts_small(item, item_flags(item));
     return slab_slot_bytes(small_bytes(parts.key, parts.value.size, parts.expire_ms));
 }

@@ -89,18 +89,10 @@ static inline size_t item_header_bytes(unsigned flags)
            ((flags & ITEM_EXPIRES) != 0 ? 8u : 0u);
 }
 
-/* As it was made, dead or not. */
-static inline struct item_parts item_parts_made(const struct item *item, unsigned flags)
+/* A small item's, as it was made. */
+static inline struct item_parts item_parts_small(const struct item *item, unsigned flags)
 {
     struct item_parts parts = {.expire_ms = 0};
-    if (__builtin_expect((flags & ITEM_LARGE) != 0, 0)) {
-        const struct item_large *large = item_large(item);
-        parts.value.data = large->data;
-        parts.value.size = atomic_load_explicit(&large->value_size, memory_order_relaxed);
-        parts.key = (struct tarn_bytes){large->data + large->value_room, large->key_size};
-        parts.expire_ms = atomic_load_explicit(&large->expire_ms, memory_order_relaxed);
-        return parts;
-    }
     const unsigned char *p = item->rest;
     if (__builtin_expect((flags & (ITEM_KEY_WIDE | ITEM_VALUE_WIDE)) == 0, 1)) {
         parts.key.size = p[0];
@@ -132,15 +124,15 @@ static inline struct item_parts item_parts_made(const struct item *item, unsigne
     return parts;
 }
 
+/* A large one's, or a dead one's. */
+struct item_parts item_parts_rare(const struct item *item, unsigned flags);
+
 static inline struct item_parts item_parts(const struct item *item)
 {
     unsigned flags = item_flags(item);
-    struct item_parts parts = item_parts_made(item, flags);
-    if (__builtin_expect((flags & ITEM_DEAD) != 0, 0)) {
-        parts.value.size = 0;
-        parts.expire_ms = ITEM_DEAD_MS;
-    }
-    return parts;
+    if (__builtin_expect((flags & (ITEM_LARGE | ITEM_DEAD)) != 0, 0))
+        return item_parts_rare(item, flags);
+    return item_parts_small(item, flags);
 }
 
 static inline bool item_is_dead(const struct item *item)

@@ -46,8 +46,9 @@ static inline int look_into_table(struct table_session *s, struct place place,
 }
 
 /* The table had nothing of this key, and it has a base. */
-static int look_below(struct table_session *s, struct place place, struct tarn_bytes key,
-                      bool marks, int64_t *now_ms, struct item_parts *ret_parts)
+static __attribute__((noinline)) int look_below(struct table_session *s, struct place place,
+                                                struct tarn_bytes key, bool marks, int64_t *now_ms,
+                                                struct item_parts *ret_parts)
 {
     for (;;) {
         bool done = table_under(s->table, place.shard) == NULL;
@@ -61,7 +62,8 @@ static int look_below(struct table_session *s, struct place place, struct tarn_b
     }
 }
 
-/* A key's record, ready to be given away. TARN_OK, NOTFOUND, or why it cannot be read. */
+/* A key's record, ready to be given away. TARN_OK, NOTFOUND, or why it cannot be read. Only copies
+ * are handed on to where it is not inlined: so the caller's stay in registers. */
 static inline int look_up(struct table_session *s, struct place place, struct tarn_bytes key,
                           bool marks, int64_t *now_ms, struct item_parts *ret_parts)
 {
@@ -70,7 +72,12 @@ static inline int look_up(struct table_session *s, struct place place, struct ta
         return status;
     if (__builtin_expect(atomic_load_explicit(&s->table->under, memory_order_acquire) == NULL, 1))
         return TARN_NOTFOUND;
-    return look_below(s, place, key, marks, now_ms, ret_parts);
+    struct item_parts parts = {.expire_ms = 0};
+    int64_t time_ms = *now_ms;
+    status = look_below(s, place, key, marks, &time_ms, &parts);
+    *now_ms = time_ms;
+    *ret_parts = parts;
+    return status;
 }
 
 int table_get(struct table_session *s, struct tarn_bytes key, struct tarn_record *ret_record)
