@@ -115,6 +115,7 @@ static inline int fake_base_take_in(struct fake_base *b, struct table_session *s
 {
     size_t from = fake_base_shard(b, shard), to = fake_base_shard(b, shard + 1);
     int status = TARN_OK;
+    table_base_expect(s, shard, to - from);
     for (size_t i = from; i < to && status == TARN_OK; i += 64)
         status = table_adopt(s, b->records + i, to - i < 64 ? to - i : 64);
     return status == TARN_OK ? table_base_done(s, shard, to - from) : status;
