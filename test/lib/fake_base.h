@@ -61,30 +61,35 @@ static inline void fake_base_copy(struct buffer *scratch, struct tarn_record *re
     record->value.data = scratch->data + key_size;
 }
 
+static inline void fake_base_check(const struct fake_base *b)
+{
+    if (atomic_load_explicit(&b->forgotten, memory_order_relaxed))
+        abort();
+}
+
 static inline int fake_base_find(void *context, struct tarn_bytes key, uint64_t hash,
                                  struct buffer *scratch, struct tarn_record *ret_record)
 {
     struct fake_base *b = context;
-    int fails = atomic_load_explicit(&b->fails, memory_order_relaxed);
-    if (hash != fake_base_hash(b->table, key) ||
-        atomic_load_explicit(&b->forgotten, memory_order_relaxed))
+    int status = atomic_load_explicit(&b->fails, memory_order_relaxed);
+    fake_base_check(b);
+    if (hash != fake_base_hash(b->table, key))
         abort();
     atomic_fetch_add_explicit(&b->asked, 1, memory_order_relaxed);
-    if (b->yields)
-        sched_yield();
-    if (fails != TARN_OK)
-        return fails;
-    for (size_t i = fake_base_from(b, hash); i < b->count; i++) {
-        if (fake_base_hash(b->table, b->records[i].key) != hash)
-            break;
+    for (size_t i = fake_base_from(b, hash); status == TARN_OK; i++) {
+        if (i == b->count || fake_base_hash(b->table, b->records[i].key) != hash)
+            return TARN_NOTFOUND;
         if (!bytes_equal(b->records[i].key, key))
             continue;
         *ret_record = b->records[i];
-        if (!b->stays)
-            fake_base_copy(scratch, ret_record);
-        return !b->stays && scratch->failed ? TARN_NOMEM : TARN_OK;
+        break;
     }
-    return TARN_NOTFOUND;
+    if (status == TARN_OK && !b->stays)
+        fake_base_copy(scratch, ret_record);
+    if (b->yields)
+        sched_yield();
+    fake_base_check(b); /* it is not taken away meanwhile */
+    return status == TARN_OK && !b->stays && scratch->failed ? TARN_NOMEM : status;
 }
 
 static struct table *fake_base_sorting;
