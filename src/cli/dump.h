@@ -19,7 +19,8 @@ struct dump_target {
     int (*refused)(void *context, struct tarn_bytes key, const char *why, struct tarn_error *error);
 };
 
-/* Every record of a store, which nobody changes meanwhile. Errors: NOMEM, CANCELLED, the sink's. */
+/* Every record of a store, which nobody changes meanwhile. Errors: NOMEM, CANCELLED, those of
+ * tarn_scan(), the sink's. */
 TARN_MUST int dump_store(struct tarn *store, const struct dump_target *target,
                          struct tarn_error *error);
 

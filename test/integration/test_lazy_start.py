@@ -2,12 +2,12 @@
 value right while the checkpoint is still being read, and after; a damaged block makes errors of its
 keys, never "not there", and of no others; what does not fit in memory is looked up where it lies.
 
-Method: the real program, on a directory with a checkpoint of some thousand blocks. A damaged block
+Method: the real program, on a directory with a checkpoint of some hundred blocks. A damaged block
 stops the reading, and a cap on memory that is too low makes it wait: so "meanwhile" lasts as long as
 a test wants. Which keys lie in the damaged block is seen in the file.
 
 Bugs planted once to see it fail: load_bytes_max not set; tarn_value_status() ignored in MGET; healthz
-that says ok; async_loading a constant; the log silent; dump that ignores what tarn_scan() returns.
+that says ok; async_loading a constant; the log silent.
 """
 import json
 import os
