@@ -318,7 +318,8 @@ TARN_API TARN_MUST int tarn_put_if(struct tarn_session *session, struct tarn_byt
                                    struct tarn_bytes value, int64_t expire_ms,
                                    tarn_condition condition, void *context);
 
-/* TARN_OK, or TARN_NOTFOUND. Errors: READONLY, NOMEM. */
+/* TARN_OK, or TARN_NOTFOUND. Errors: READONLY, NOMEM; as long as a checkpoint is being read, also
+ * those of tarn_get() and FULL. */
 TARN_API TARN_MUST int tarn_delete(struct tarn_session *session, struct tarn_bytes key);
 
 /* Give `target` the value and the expiry of `source`, as one step; a large value is copied before

@@ -8,8 +8,9 @@
  * Invariants
  * 1. `file` is open as long as `resting`, and after that until nobody can be in it any more.
  * 2. A cursor of a scan over a data file has IN_PACK set in its second part.
- * Failure modes: a checkpoint that cannot be read, or has no room in memory, is not taken in
- * further; `status` says so; what is looked up is looked for there as before. */
+ * Failure modes: a shard that cannot be read is left in the checkpoint, for good; when there is no
+ * room in memory, taking in waits. `status` says so, and what is looked up is looked for there as
+ * before. */
 #include "store/base.h"
 
 #include <stdio.h>
@@ -157,12 +158,17 @@ bool base_take_in_some(struct base *b, struct tarn_session *session)
         return false;
     if (b->next < TABLE_SHARDS) {
         int status = take_in_shard_patiently(b, session, b->next, &error);
-        note(b, status, &error);
-        if (status != TARN_OK)
+        b->waits = status == TARN_FULL || status == TARN_NOMEM;
+        if (b->skipped == 0) /* else that is what is to be told */
+            note(b, status, &error);
+        if (b->waits)
             return false;
+        b->skipped += status != TARN_OK;
         b->next++;
         return true;
     }
+    if (b->skipped > 0)
+        return false;
     tarn_offline(session);
     let_go(b);
     tarn_online(session);

@@ -12,6 +12,8 @@ struct base {
     uint64_t file_records;
     size_t fold_bytes;    /* for a part of the data file that is noted and sorted */
     struct pack *pack;    /* the data file's, held by store->current; NULL: none */
+    unsigned skipped;     /* shards that cannot be read; the background thread's */
+    bool waits;           /* for room in memory; the background thread's */
     unsigned next;        /* shard to take in next; the background thread's */
     _Atomic int status;   /* not TARN_OK: it cannot be read, or does not fit in memory */
     _Atomic bool resting; /* on `file`: something is still to be taken in */

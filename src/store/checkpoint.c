@@ -311,7 +311,7 @@ static void *work(void *argument)
     take_in(d);
     pthread_mutex_lock(&d->lock);
     while (!d->stopping) {
-        if (atomic_load(&d->base.resting) && atomic_load(&d->base.status) == TARN_FULL) {
+        if (d->base.waits && atomic_load(&d->base.resting)) {
             pthread_mutex_unlock(&d->lock); /* there may be room by now */
             take_in(d);
             pthread_mutex_lock(&d->lock);

@@ -226,6 +226,8 @@ static int read_checkpoint(struct recovery *r, const struct tarn_options *option
     d->stats.recovered_records = totals.records;
     d->stats.checkpoint_time_ms = about.time_ms;
     d->stats.checkpoint_sequence = about.sequence;
+    d->stats.checkpoint_bytes = totals.bytes;
+    d->stats.checkpoint_records = totals.records;
     free(path);
     return status;
 }
