@@ -4,8 +4,8 @@
  * that put over some keys without end, and put in and take out others, so that arrays grow and
  * items are displaced.
  *
- * Bugs planted once to see it fail: no sorting; a dead key visited as an empty one; the last slot of
- * each bucket left out; large values not frozen. */
+ * Bugs planted once to see it fail: no sorting; a dead key visited as an empty one; the last slot
+ * of each bucket left out; large values not frozen. */
 #include "lib/test.h"
 
 #include <pthread.h>
