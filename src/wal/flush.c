@@ -7,7 +7,8 @@
  *             deeply when nothing has come for WAL_LINGER_NS: steady traffic needs no waking
  *   periodic  writes and syncs a period after the first change not synced; a large batch is written
  *             before, if nobody who waits does
- *   commit    writes and syncs whatever there is; meanwhile the next group gathers
+ *   commit    writes and syncs whatever there is; meanwhile the next group gathers; after a slow
+ *             sync the whole of it is awaited, unless somebody asks for it
  *
  * Invariants
  * 1. Only its flusher opens, syncs and closes a file.
@@ -86,6 +87,19 @@ static void plan_periodic(struct wal_file *f, uint64_t now, uint64_t unwritten, 
     p->write = p->sync || f->pending_bytes >= WAL_BATCH_BYTES;
 }
 
+/* Two groups that take turns would make two syncs of what one can do, which is worth awaiting only
+ * where a sync takes longer than for everybody to come again. */
+static void plan_commit(struct wal_file *f, uint64_t now, uint64_t unwritten, struct plan *p)
+{
+    if (unwritten && f->unsynced == 0 && now < f->expected_ns &&
+        f->pending_bytes < f->expected_bytes) {
+        p->until = f->expected_ns;
+        p->bytes = f->expected_bytes;
+    } else {
+        p->write = p->sync = unwritten || f->unsynced;
+    }
+}
+
 static void plan_by_dial(struct wal_file *f, uint64_t now, uint64_t unwritten, struct plan *p)
 {
     if (unwritten && f->noticed_ns == 0)
@@ -95,7 +109,7 @@ static void plan_by_dial(struct wal_file *f, uint64_t now, uint64_t unwritten, s
     else if (f->wal->settings.durability == WAL_PERIODIC)
         plan_periodic(f, now, unwritten, p);
     else
-        p->write = p->sync = unwritten || f->unsynced;
+        plan_commit(f, now, unwritten, p);
     p->write |= unwritten && unwritten <= f->wal->asked_written;
 }
 

@@ -26,6 +26,8 @@
 #define WAL_LINGER_NS    10000000u    /* async: without work for so long, a flusher sleeps deeply */
 #define WAL_RETRY_NS_MIN 10000000u  /* between attempts to go on after the disk was full: first, */
 #define WAL_RETRY_NS_MAX 500000000u /* and at last */
+#define WAL_SLOW_SYNC_NS 1000000u   /* commit: after such a sync the next awaits a whole group, */
+#define WAL_AWAIT_NS_MAX 4000000u   /* half as long as it took, and no longer than this */
 #define WAL_FILL_BYTES   (256u << 10) /* commit: room filled ahead of the records, */
 #define WAL_FILL_LOW     (16u << 10)  /* once less than this is left */
 #define WAL_NEVER        UINT64_MAX
@@ -64,7 +66,9 @@ struct wal_file {
     uint64_t later, later_ns;  /* the same of what was written since the present sync began */
     uint64_t written_sequence; /* of the last record written */
     bool syncing;
-    _Atomic int encoding; /* of `chain`; read without the lock as a good guess */
+    uint64_t group_bytes;                 /* written since the last sync began */
+    uint64_t expected_bytes, expected_ns; /* commit: so much is awaited for the next, until then */
+    _Atomic int encoding;                 /* of `chain`; read without the lock as a good guess */
 
     /* Under io. The flusher alone opens and closes, so it may use fd without. */
     pthread_mutex_t io;

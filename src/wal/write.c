@@ -46,12 +46,25 @@ static void note_sync(struct wal *wal, uint64_t ns)
         ;
 }
 
+/* Whoever was told of that sync comes again, and the others have come meanwhile. */
+static void await_group_locked(struct wal_file *f, uint64_t group_bytes, uint64_t begin,
+                               uint64_t end)
+{
+    uint64_t half = (end - begin) / 2, all = group_bytes + f->pending_bytes;
+    f->expected_bytes = all - all / 8;
+    f->expected_ns = end - begin < WAL_SLOW_SYNC_NS ? 0
+                     : half < WAL_AWAIT_NS_MAX      ? end + half
+                                                    : end + WAL_AWAIT_NS_MAX;
+}
+
 bool file_sync(struct wal_file *f)
 {
     struct wal *wal = f->wal;
     lock_take(&wal->lock);
     f->syncing = true;
     f->later = 0;
+    uint64_t group_bytes = f->group_bytes;
+    f->group_bytes = 0;
     lock_give(&wal->lock);
     uint64_t begin = wal_now(wal);
     int status = sync_call(f);
@@ -59,8 +72,10 @@ bool file_sync(struct wal_file *f)
         fail(f, status, "cannot sync");
         return false;
     }
-    note_sync(wal, wal_now(wal) - begin);
+    uint64_t end = wal_now(wal);
+    note_sync(wal, end - begin);
     lock_take(&wal->lock);
+    await_group_locked(f, group_bytes, begin, end);
     f->syncing = false;
     f->unsynced = f->later;
     f->unsynced_ns = f->later_ns;
@@ -166,6 +181,7 @@ static void note_written_locked(struct wal_file *f, const struct chunk *c, uint6
         f->later = c->first;
         f->later_ns = now;
     }
+    f->group_bytes += c->size;
     f->written_sequence = c->last;
     f->pending_bytes -= c->size;
     uint64_t pending = atomic_load_explicit(&f->wal->pending_bytes, memory_order_relaxed);
