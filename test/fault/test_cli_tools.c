@@ -14,7 +14,7 @@
 
 #include "lib/cli_scene.h"
 
-enum { RECORDS = 300, MORE = 200, STRIDE = TEST_SLOWER > 1 ? 4 : 1 };
+enum { RECORDS = 300, MORE = 200, STRIDE = TEST_SLOWER };
 
 static const char *const quiet_commands[][8] = {
     {"load", "--format", "text", "@store", "@first"},
