@@ -3,12 +3,15 @@
  *
  * How: checking does what opening does, with nothing to put records into. Repairing takes damaged
  * blocks and records out instead of stopping at them, and does without manifest and SYNCED if it
- * must: then the newest sound checkpoint and all segments count.
+ * must: then the newest checkpoint and all segments count. Values that never were are not made: see
+ * trust.h. Without a manifest, or where the checkpoint holds changes of a part of the log that is
+ * not whole, patches are not trusted at all, or only behind a whole value.
  *
  * Invariant: the directory looked at is not changed.
  * Failure modes: as tarn.h says. */
 #include "pack/checkpoint.h"
 #include "store/durable.h"
+#include "store/trust.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -154,6 +157,7 @@ struct salvage {
     struct tarn_session *session;
     struct tarn_repair_report *report;
     struct tarn_error *error;
+    struct trust trust;
     uint64_t changes;
 };
 
@@ -196,8 +200,11 @@ static int open_damaged(struct salvage *s, const char *directory)
     say(s->told, "%s", s->error->text);
     s->d =
         (struct directory){.os = s->os, .path = strdup(directory), .lock_fd = -1, .synced_fd = -1};
-    return s->d.path == NULL ? error_set(s->error, TARN_NOMEM, "%s: out of memory", directory)
-                             : guess_manifest(s);
+    if (s->d.path == NULL)
+        return error_set(s->error, TARN_NOMEM, "%s: out of memory", directory);
+    /* Perhaps it is something else that is damaged. */
+    status = directory_read_manifest(&s->d, &s->m, s->error);
+    return status == TARN_CORRUPT || status == TARN_MISSING ? guess_manifest(s) : status;
 }
 
 static int put_salvaged(void *context, const struct tarn_record *records, size_t count)
@@ -211,11 +218,15 @@ static int put_salvaged(void *context, const struct tarn_record *records, size_t
 
 static int apply_salvaged(void *context, uint64_t sequence, const struct change *change)
 {
-    (void)sequence;
     struct salvage *s = context;
-    int status = table_apply(s->session->table, change);
-    if (++s->changes % 64 == 0)
+    bool may;
+    int status = trust_change(&s->trust, sequence, change, &may, s->error);
+    if (status == TARN_OK && may)
+        status = table_apply(s->session->table, change);
+    if (++s->changes % 64 == 0) {
+        trust_quiescent(&s->trust);
         tarn_quiescent(s->session);
+    }
     return status;
 }
 
@@ -270,6 +281,34 @@ static void guess_store_id(struct salvage *s)
     }
 }
 
+struct wholeness {
+    uint64_t due, needed;
+    bool gap; /* up to needed */
+};
+
+static int look_for_gap(void *context, uint64_t sequence, const struct change *change)
+{
+    struct wholeness *w = context;
+    (void)change;
+    w->gap |= sequence != w->due && w->due <= w->needed;
+    w->due = sequence + 1;
+    return TARN_OK;
+}
+
+/* Is the log whole as far as the checkpoint may know of it? If not, what the checkpoint holds may
+ * be later than changes that are replayed over it. */
+static int find_gap(struct salvage *s, const struct replay_start *start, bool *ret_gap)
+{
+    struct wholeness w = {.due = start->after + 1, .needed = s->m.sequence_needed};
+    struct replay_result result;
+    int status = TARN_OK;
+    if (w.needed > start->after)
+        status = replay(s->os, start, look_for_gap, &w, s->told->progress,
+                        s->told->progress_context, &result, s->error);
+    *ret_gap = w.gap || w.due <= w.needed;
+    return status;
+}
+
 static int salvage_log(struct salvage *s)
 {
     if (s->m.store_id == 0)
@@ -284,16 +323,24 @@ static int salvage_log(struct salvage *s)
         .last = s->m.last,
         .repair = true,
     };
-    int status = replay(s->os, &start, apply_salvaged, s, s->told->progress,
+    bool gap = false;
+    int status = find_gap(s, &start, &gap);
+    trust_init(&s->trust, s->os, start.after + 1, gap, s->guessed);
+    if (status == TARN_OK)
+        status = replay(s->os, &start, apply_salvaged, s, s->told->progress,
                         s->told->progress_context, &result, s->error);
+    trust_done(&s->trust);
     s->report->log_records = result.records;
-    s->report->damaged_places += result.damaged_places;
+    s->report->damaged_places += result.damaged_places + s->trust.refused;
     s->report->truncated_bytes = result.truncated_bytes;
     s->report->sequence = result.sequence;
     if (status == TARN_OK)
         say(s->told, "log: %llu records, %llu damaged places, %llu bytes left out",
             (unsigned long long)result.records, (unsigned long long)result.damaged_places,
             (unsigned long long)result.truncated_bytes);
+    if (status == TARN_OK && s->trust.refused > 0)
+        say(s->told, "log: %llu changes of a part of a value left out, as the value is not known",
+            (unsigned long long)s->trust.refused);
     return status;
 }
 

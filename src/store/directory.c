@@ -214,8 +214,8 @@ int directory_put_manifest(struct directory *d, const struct manifest *manifest,
     return status;
 }
 
-static int read_manifest(struct directory *d, struct manifest *ret_manifest,
-                         struct tarn_error *error)
+int directory_read_manifest(struct directory *d, struct manifest *ret_manifest,
+                            struct tarn_error *error)
 {
     struct buffer text = {.size_max = 0};
     char *path = directory_path(d, "MANIFEST");
@@ -325,7 +325,7 @@ int directory_open(const struct os *os, const char *path, bool readonly,
         status = lock(d, readonly, error);
     if (status != TARN_OK)
         goto failed;
-    status = read_manifest(d, ret_manifest, error);
+    status = directory_read_manifest(d, ret_manifest, error);
     if (status == TARN_MISSING) {
         status = readonly ? check_new(d, error) : begin_store(d, ret_manifest, error);
         if (readonly && status == TARN_OK)

@@ -50,6 +50,9 @@ TARN_MUST int directory_create(const struct os *os, const char *path, uint64_t s
                                struct directory *ret_directory, struct tarn_error *error);
 void directory_close(struct directory *d);
 
+/* Errors: MISSING, CORRUPT, and those of reading. */
+TARN_MUST int directory_read_manifest(struct directory *d, struct manifest *ret_manifest,
+                                      struct tarn_error *error);
 /* Publish a manifest: it holds from now on, or the old one does. */
 TARN_MUST int directory_put_manifest(struct directory *d, const struct manifest *manifest,
                                      struct tarn_error *error);

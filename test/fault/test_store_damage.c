@@ -32,6 +32,8 @@
 #define DIRECTORY    "/db"
 #define SALVAGED     "/salvaged"
 #define FILES        2
+#define SCENES       9
+#define LARGE_STRIDE 11
 #define STATES_MAX   64
 #define NAMES_MAX    32
 #define NAME_BYTES   40
@@ -39,6 +41,8 @@
 #define HEADER_BYTES 256 /* of a segment */
 #define HOUR_US      UINT64_C(3600000000)
 #define FAR_MS       INT64_C(4000000000000)
+#define LARGE_KEY    20
+#define LARGE_BYTES  17000 /* its patches are logged as such */
 
 enum outcome { REFUSED, SAME, PREFIX, WRONG, OUTCOMES };
 static const char *const outcome_names[] = {"refused", "as it was", "the end is missing", "wrong"};
@@ -49,6 +53,7 @@ struct scene {
     struct simulated_disk disk;
     char what[40];
     bool closed; /* else killed */
+    bool large;  /* with a value that is patched where it lies */
     struct history_value states[STATES_MAX][HISTORY_KEYS];
     unsigned count;  /* of states */
     unsigned synced; /* so many states before the last that is known to have been synced */
@@ -117,7 +122,7 @@ static void note_state(struct making *m, int status)
 
 static struct tarn_bytes value_of(uint64_t id, size_t size)
 {
-    static unsigned char space[4][1000];
+    static unsigned char space[4][LARGE_BYTES];
     unsigned char *data = space[id % 4];
     history_fill(id, data, size);
     return (struct tarn_bytes){data, size};
@@ -191,6 +196,10 @@ static void change(struct making *m, unsigned round)
     exchange(m, (key + 4) % HISTORY_KEYS, (key + 1) % HISTORY_KEYS);
     note_state(m, tarn_delete(m->session, history_key((key + 3) % HISTORY_KEYS)));
     patch(m, (key + 2) % HISTORY_KEYS);
+    if (m->scene->large && round % 2 == 0)
+        put(m, LARGE_KEY, LARGE_BYTES - round, 0);
+    if (m->scene->large)
+        patch(m, LARGE_KEY);
 }
 
 /* --- its files --- */
@@ -284,12 +293,13 @@ static void rest_of_scene(struct making *m, struct simulated_disk *older)
 }
 
 /* older: NULL, or initialised; becomes the disk after its first checkpoint. */
-static void make_scene(struct scene *s, enum tarn_log_format format, bool closed, uint64_t seed,
-                       struct simulated_disk *older)
+static void make_scene(struct scene *s, unsigned kind, uint64_t seed, struct simulated_disk *older)
 {
     static const char *const formats[] = {"binary", "cbor", "json"};
     struct making m = {.scene = s};
     struct simulated_disk none;
+    enum tarn_log_format format = (enum tarn_log_format)(kind % 3);
+    bool closed = kind / 3 == 1;
     m.options = (struct tarn_options){
         .directory = DIRECTORY,
         .log_files = FILES,
@@ -299,7 +309,9 @@ static void make_scene(struct scene *s, enum tarn_log_format format, bool closed
     };
     memset(s, 0, sizeof *s);
     s->closed = closed;
-    snprintf(s->what, sizeof s->what, "%s, %s", formats[format], closed ? "closed" : "killed");
+    s->large = kind / 3 == 2;
+    snprintf(s->what, sizeof s->what, "%s, %s%s", formats[format], closed ? "closed" : "killed",
+             s->large ? ", large" : "");
     disk_init(&s->disk, seed);
     disk_init(&none, 1);
     open_again(&m);
@@ -544,10 +556,13 @@ static unsigned allowed_at(const struct scene *s, const char *name, size_t offse
     return MAY(REFUSED);
 }
 
-/* Do as little harm as may be: so many keys may not be as they were last, after a repair. */
-static unsigned lost_most(const char *name)
+/* Do as little harm as may be: so many keys may not be as they were last, after a repair. Without a
+ * manifest patches are not believed. */
+static unsigned lost_most(const struct scene *s, const char *name)
 {
-    return is_log(name) || is_checkpoint(name) ? HISTORY_KEYS : 0;
+    if (is_log(name) || is_checkpoint(name))
+        return HISTORY_KEYS;
+    return s->large && strcmp(name, "MANIFEST") == 0 ? 1 : 0;
 }
 
 static struct damage damage_of(const struct scene *s, const char *name, const char *kind,
@@ -560,7 +575,7 @@ static struct damage damage_of(const struct scene *s, const char *name, const ch
         .offset = offset,
         .allowed = allowed_at(s, name, offset),
         .repairs = true,
-        .lost_most = lost_most(name),
+        .lost_most = lost_most(s, name),
     };
 }
 
@@ -740,14 +755,13 @@ static void damage_scenes(uint64_t stride)
     static struct scene scene, foreign;
     struct simulated_disk older;
     disk_init(&damaged, 1);
-    for (unsigned i = 0; i < 6; i++) {
-        enum tarn_log_format format = (enum tarn_log_format)(i % 3);
+    for (unsigned kind = 0; kind < SCENES; kind++) {
         disk_init(&older, 1);
-        make_scene(&scene, format, i >= 3, 1, &older);
-        make_scene(&foreign, format, i >= 3, 2, NULL);
+        make_scene(&scene, kind, 1, &older);
+        make_scene(&foreign, kind, 2, NULL);
         test_undamaged(&scene);
         whole_files(&scene, &older, &foreign);
-        bits_and_lengths(&scene, stride);
+        bits_and_lengths(&scene, scene.large ? LARGE_STRIDE * stride : stride);
         free_scene(&foreign);
         free_scene(&scene);
         disk_done(&older);
