@@ -25,6 +25,7 @@
 
 #include "lib/test.h"
 
+#include "lib/fault_line.h"
 #include "lib/simulated_disk.h"
 #include "lib/store_look.h"
 #include "store/store.h"
@@ -83,7 +84,7 @@ struct damage {
 
 static struct simulated_disk damaged; /* the disk that has it */
 static struct tally tally;
-static unsigned long failures;
+static uint64_t failures;
 
 /* --- making a store --- */
 
@@ -775,8 +776,7 @@ static void print_tally(void)
         printf("%-20s %10" PRIu64 "\n", outcome_names[i], tally.outcomes[i]);
     printf("repair brought %" PRIu64 " keys back as they were last, %" PRIu64 " otherwise\n",
            tally.salvaged, tally.lost);
-    printf("fault: damage\tpoints %" PRIu64 "\tlosses %lu\twrong %" PRIu64 "\n", tally.points,
-           failures, tally.outcomes[WRONG]);
+    fault_line("files damaged", tally.points, failures, tally.outcomes[WRONG]);
 }
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
