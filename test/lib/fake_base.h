@@ -16,10 +16,12 @@ struct fake_base {
     size_t count;
     struct table *table;
     bool stays;
-    _Atomic int fails;      /* what find() answers, if not TARN_OK */
-    _Atomic bool forgotten; /* find() must not be called any more */
-    _Atomic uint64_t asked; /* times */
-    bool yields;            /* others go on in the midst of find() */
+    _Atomic int fails;       /* what find() answers, if not TARN_OK */
+    _Atomic bool forgotten;  /* find() must not be called any more */
+    _Atomic uint64_t asked;  /* times */
+    bool yields;             /* others go on in the midst of find() */
+    _Atomic bool holds;      /* find() does not return ... */
+    _Atomic unsigned inside; /* ... of those who have ever been in it */
 };
 
 static inline uint64_t fake_base_hash(const struct table *t, struct tarn_bytes key)
@@ -86,6 +88,9 @@ static inline int fake_base_find(void *context, struct tarn_bytes key, uint64_t 
     }
     if (status == TARN_OK && !b->stays)
         fake_base_copy(scratch, ret_record);
+    atomic_fetch_add(&b->inside, 1);
+    while (atomic_load(&b->holds))
+        sched_yield();
     if (b->yields)
         sched_yield();
     fake_base_check(b); /* it is not taken away meanwhile */

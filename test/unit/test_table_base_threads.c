@@ -502,6 +502,50 @@ static void flushed_meanwhile(void **state)
     }
 }
 
+/* --- the end --- */
+
+static void *read_slowly(void *argument)
+{
+    struct table_session *s;
+    struct tarn_record record;
+    (void)argument;
+    qsbr_register();
+    if (table_session_open(fixture.table, &s) != TARN_OK)
+        abort();
+    if (table_get(s, keys[1], &record) != TARN_OK || value_version(1, record.value) != 0)
+        atomic_fetch_add(&bad, 1);
+    table_session_close(s);
+    qsbr_unregister();
+    return NULL;
+}
+
+/* The base is not forgotten while somebody is looking there: fake_base_find() would see it. */
+static void somebody_is_inside(void **state)
+{
+    (void)state;
+    pthread_t reader, taker;
+    uint64_t seed = 1;
+    open_with(false);
+    base.yields = false;
+    atomic_store(&base.holds, true);
+    qsbr_offline();
+    assert_int_equal(pthread_create(&reader, NULL, read_slowly, NULL), 0);
+    while (atomic_load(&base.inside) == 0)
+        sched_yield();
+    assert_int_equal(pthread_create(&taker, NULL, take_in, &seed), 0);
+    for (uint32_t shard = 0; shard < TABLE_SHARDS; shard++)
+        while (table_base_rests(fixture.table, shard))
+            sched_yield();
+    for (unsigned n = 0; n < 1000; n++) /* time enough for what must not be */
+        sched_yield();
+    atomic_store(&base.holds, false);
+    pthread_join(reader, NULL);
+    pthread_join(taker, NULL);
+    qsbr_online();
+    assert_int_equal(atomic_load(&bad), 0);
+    fixture_close(&fixture);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -525,6 +569,7 @@ int main(void)
         cmocka_unit_test(taken_in),
         cmocka_unit_test(stays),
         cmocka_unit_test(flushed_meanwhile),
+        cmocka_unit_test(somebody_is_inside),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
