@@ -445,7 +445,9 @@ static enum outcome try_open(const struct damage *d)
     struct tarn *store;
     struct tarn_error error = {0};
     uint64_t calls = disk_calls(&damaged);
-    int status = store_open(&damaged.os, &reopened, &store, &error);
+    struct tarn_options options = reopened;
+    options.load_bytes_max = d->offset % 2; /* the checkpoint read now, or while it is served */
+    int status = store_open(&damaged.os, &options, &store, &error);
     if (status != TARN_OK) {
         judge_refusal(d, status, &error, calls);
         return REFUSED;

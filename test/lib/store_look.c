@@ -48,9 +48,13 @@ void store_look(struct tarn *store, struct history_value seen[HISTORY_KEYS], int
         seen[key] = see_value(&record);
         present++;
     }
-    do
-        tarn_scan(session, &cursor, 100, see_key, &look);
-    while (cursor != 0);
+    do {
+        int status = tarn_scan(session, &cursor, 100, see_key, &look);
+        if (status != TARN_OK) {
+            failed = status;
+            break;
+        }
+    } while (cursor != 0);
     time_ms[1] = tarn_now_ms(store);
     tarn_session_close(session);
     if (failed != TARN_OK)
