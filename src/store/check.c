@@ -204,7 +204,11 @@ static int open_damaged(struct salvage *s, const char *directory)
         return error_set(s->error, TARN_NOMEM, "%s: out of memory", directory);
     /* Perhaps it is something else that is damaged. */
     status = directory_read_manifest(&s->d, &s->m, s->error);
-    return status == TARN_CORRUPT || status == TARN_MISSING ? guess_manifest(s) : status;
+    if (status == TARN_CORRUPT || status == TARN_MISSING)
+        status = guess_manifest(s);
+    if (status != TARN_OK)
+        directory_close(&s->d);
+    return status;
 }
 
 static int put_salvaged(void *context, const struct tarn_record *records, size_t count)
