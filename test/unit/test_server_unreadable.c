@@ -68,7 +68,7 @@ static void damage(void)
     buffer_done(&content);
 }
 
-/* Wait until the background has met the damage: it does not go on then. */
+/* Wait until the background has met the damage: that shard it leaves. */
 static void wait_for_damage(void)
 {
     struct tarn_log_stats log;
@@ -80,11 +80,20 @@ static void wait_for_damage(void)
     assert_non_null(strstr(log.loading_failure, "checkpoint-0000000001"));
 }
 
+static _Atomic bool reads_fail; /* the background reads, too */
+
+static int failing_read(const struct os *os, int fd, void *bytes, size_t size, uint64_t offset,
+                        size_t *ret_size)
+{
+    return reads_fail ? -EIO : os_real()->read_at(os, fd, bytes, size, offset, ret_size);
+}
+
 static void start(void)
 {
     struct tarn_error error;
     char path[SCRATCH_PATH_BYTES];
     world_prepare(&world, "", 0);
+    world.os.read_at = failing_read;
     free(world.config.directory);
     world.config.directory = strdup(scratch_name(&world.scratch, "kept", path));
     world.config.durability = TARN_DURABILITY_NONE;
@@ -286,20 +295,11 @@ static void written_anew(void **state)
     stop();
 }
 
-static bool reads_fail;
-
-static int failing_read(const struct os *os, int fd, void *bytes, size_t size, uint64_t offset,
-                        size_t *ret_size)
-{
-    return reads_fail ? -EIO : os_real()->read_at(os, fd, bytes, size, offset, ret_size);
-}
-
 /* It is the disk below that fails, not the log. */
 static void disk_fails(void **state)
 {
     (void)state;
     start();
-    world.os.read_at = failing_read;
     reads_fail = true;
     assert_answer("GET k", "-ERR cannot read the key: input/output error\r\n");
     assert_answer("APPEND k v", "-ERR cannot read the key: input/output error\r\n");
