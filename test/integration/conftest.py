@@ -12,6 +12,7 @@ A server that does not exit with status 0 on SIGTERM, or that printed a sanitize
 the test that started it. Waiting is always for an event (a log line, a reply, an exit); the time
 limits only turn a hang into a failure, and $TARN_TIMEOUT_FACTOR stretches them.
 """
+import collections
 import os
 import random
 import re
@@ -56,16 +57,23 @@ def sanitized():
     return b"__asan_init" in data or b"__tsan_init" in data or b"__ubsan_handle" in data
 
 
+ports_given = collections.deque(maxlen=100)
+
+
 def free_port():
     """A free port of $TARN_TEST_PORTS: below the range from which the kernel takes outgoing ports,
     so that no connection of another test can occupy it meanwhile. Tests that run at the same time
-    are given ranges that do not overlap."""
+    are given ranges that do not overlap. None is given twice within a while: a server asks for two
+    before it listens on the first."""
     first, last = map(int, os.environ.get("TARN_TEST_PORTS", "20000-31999").split("-"))
     for _ in range(1000):
         port = random.randint(first, last)
+        if port in ports_given:
+            continue
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
+                ports_given.append(port)
                 return port
             except OSError:
                 continue
