@@ -43,19 +43,12 @@ static int absolute_path(const char *path, bool is_local, struct buffer *out,
 static int ask(struct stream *stream, struct tarn_bytes directory, struct tarn_error *error)
 {
     struct buffer request = {0};
-    struct resp_reply reply;
     resp_client_begin(&request, 2);
     resp_client_argument(&request, bytes_of("TARN.BACKUP"));
     resp_client_argument(&request, directory);
-    int status = resp_client_send(stream, &request, error);
+    int status = resp_client_do(stream, &request, error);
     buffer_done(&request);
-    if (status == TARN_OK)
-        status = resp_client_reply(stream, &reply, error);
-    if (status != TARN_OK)
-        return status;
-    if (reply.type == RESP_ERROR)
-        return resp_client_refused(stream, &reply, error);
-    return reply.type == RESP_SIMPLE ? TARN_OK : resp_client_unexpected(stream, error);
+    return status;
 }
 
 static int backup_server(struct cli_call *call, const struct place *place, struct buffer *path,

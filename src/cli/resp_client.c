@@ -109,17 +109,10 @@ int resp_client_copy_bulk(struct stream *stream, uint64_t size, FILE *to, struct
     return status == TARN_OK ? take_end(stream, error) : status;
 }
 
-int resp_client_authenticate(struct stream *stream, const char *password, struct tarn_error *error)
+int resp_client_do(struct stream *stream, struct buffer *request, struct tarn_error *error)
 {
-    struct buffer request = {0};
     struct resp_reply reply;
-    if (!password || !*password)
-        return TARN_OK;
-    resp_client_begin(&request, 2);
-    resp_client_argument(&request, bytes_of("AUTH"));
-    resp_client_argument(&request, bytes_of(password));
-    int status = resp_client_send(stream, &request, error);
-    buffer_done(&request);
+    int status = resp_client_send(stream, request, error);
     if (status == TARN_OK)
         status = resp_client_reply(stream, &reply, error);
     if (status != TARN_OK)
@@ -127,4 +120,17 @@ int resp_client_authenticate(struct stream *stream, const char *password, struct
     if (reply.type == RESP_ERROR)
         return resp_client_refused(stream, &reply, error);
     return reply.type == RESP_SIMPLE ? TARN_OK : resp_client_unexpected(stream, error);
+}
+
+int resp_client_authenticate(struct stream *stream, const char *password, struct tarn_error *error)
+{
+    struct buffer request = {0};
+    if (!password || !*password)
+        return TARN_OK;
+    resp_client_begin(&request, 2);
+    resp_client_argument(&request, bytes_of("AUTH"));
+    resp_client_argument(&request, bytes_of(password));
+    int status = resp_client_do(stream, &request, error);
+    buffer_done(&request);
+    return status;
 }

@@ -42,6 +42,9 @@ int resp_client_refused(const struct stream *stream, const struct resp_reply *re
 /* CORRUPT: that is no answer to this request. */
 int resp_client_unexpected(const struct stream *stream, struct tarn_error *error);
 
+/* Send what is gathered, and be told OK. Errors: NOMEM, DENIED, IO, CORRUPT. */
+TARN_MUST int resp_client_do(struct stream *stream, struct buffer *request,
+                             struct tarn_error *error);
 /* AUTH, if password is not NULL or "". Errors: DENIED, IO, CORRUPT, NOMEM. */
 TARN_MUST int resp_client_authenticate(struct stream *stream, const char *password,
                                        struct tarn_error *error);

@@ -21,7 +21,6 @@
 #define FOLD_BYTES   ((size_t)64 << 20)
 #define IN_PACK      ((uint64_t)1 << 62)
 #define RANDOM_TRIES 64
-#define HASHES       (64 - TABLE_SHARD_BITS) /* bits of a hash below its shard */
 
 void base_init(struct base *b, struct tarn *store)
 {
@@ -93,11 +92,11 @@ int base_take_in_shard(struct base *b, struct tarn_session *session, unsigned sh
 {
     struct tarn *store = b->store;
     struct taking taking = {session, 0};
-    uint64_t first = (uint64_t)shard << HASHES, last = first + (((uint64_t)1 << HASHES) - 1);
     if (!atomic_load(&b->resting) || !table_base_rests(store->table, shard))
         return TARN_OK;
     table_base_expect(session->table, shard, b->file_records / TABLE_SHARDS);
-    int status = checkpoint_range(b->file, first, last, adopt, &taking, error);
+    int status = checkpoint_range(b->file, table_hash_first(shard), table_hash_last(shard), adopt,
+                                  &taking, error);
     if (status == TARN_OK)
         status = table_base_done(session->table, shard, taking.records);
     if (status == TARN_FULL)
@@ -289,7 +288,7 @@ int base_random_key(struct base *b, struct tarn_session *session, uint64_t rando
 {
     if (b->pack != NULL)
         return random_over_pack(b, session, random, ret_key);
-    unsigned shard = (unsigned)(random >> HASHES);
+    unsigned shard = table_shard_of(random);
     for (unsigned i = 0; i < TABLE_SHARDS && atomic_load(&b->resting); i++) {
         int status = base_take_in_shard(b, session, (shard + i) % TABLE_SHARDS, NULL);
         if (status == TARN_OK)

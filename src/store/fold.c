@@ -37,7 +37,7 @@ static void note_record(void *context, struct tarn_bytes key, struct tarn_bytes 
 {
     struct fold *fold = context;
     uint64_t hash = hash_key(fold->secret, key);
-    unsigned shard = (unsigned)(hash >> (64 - TABLE_SHARD_BITS));
+    unsigned shard = table_shard_of(hash);
     if (shard < fold->first || shard >= fold->end || !table_base_rests(fold->table, shard))
         return;
     if (fold->count == fold->room) {
@@ -109,12 +109,11 @@ static int write_item(void *context, uint64_t hash, const struct tarn_record *re
 
 static int write_shard(struct fold *fold, struct tarn_session *session, unsigned shard)
 {
-    uint64_t last = ((uint64_t)(shard + 1) << (64 - TABLE_SHARD_BITS)) - 1;
     int status = table_scan_ordered(session->table, shard, write_item, fold);
     if (status == TARN_NOMEM)
         error_set(fold->error, status, "out of memory");
     if (status == TARN_OK)
-        status = write_noted(fold, last, true);
+        status = write_noted(fold, table_hash_last(shard), true);
     tarn_quiescent(session);
     return status;
 }

@@ -105,8 +105,7 @@ static inline struct place place_of_hash(uint64_t hash)
 {
     uint32_t high = (uint32_t)(hash >> 36) & 0xffff;
     uint32_t low = (uint32_t)(hash >> 28) & 0xff;
-    return (struct place){(uint32_t)(hash >> (64 - TABLE_SHARD_BITS)),
-                          high * TAGS + (low * TAGS >> 8)};
+    return (struct place){table_shard_of(hash), high * TAGS + (low * TAGS >> 8)};
 }
 
 static inline uint32_t place_bucket(const struct array *a, uint32_t index)

@@ -16,6 +16,22 @@
 #define TABLE_SHARD_BITS 12
 #define TABLE_SHARDS     (1u << TABLE_SHARD_BITS)
 
+static inline uint32_t table_shard_of(uint64_t hash)
+{
+    return (uint32_t)(hash >> (64 - TABLE_SHARD_BITS));
+}
+
+/* The lowest and the highest hash of a shard's keys. */
+static inline uint64_t table_hash_first(uint32_t shard)
+{
+    return (uint64_t)shard << (64 - TABLE_SHARD_BITS);
+}
+
+static inline uint64_t table_hash_last(uint32_t shard)
+{
+    return table_hash_first(shard) + (((uint64_t)1 << (64 - TABLE_SHARD_BITS)) - 1);
+}
+
 struct table;
 struct table_session;
 struct table_watch;
@@ -70,10 +86,6 @@ TARN_MUST int table_copy(struct table_session *s, struct tarn_bytes source,
 /* --- table_scan.c --- */
 void table_scan(struct table_session *s, uint64_t *cursor, size_t count, tarn_visit visit,
                 void *context);
-/* The same with expiries. */
-typedef void (*table_visit)(void *context, const struct tarn_record *record);
-void table_scan_records(struct table_session *s, uint64_t *cursor, size_t count, table_visit visit,
-                        void *context);
 /* Of one shard's part of a scan: which one a cursor is at; and a scan that ends before the shard
  * `end`, with a cursor that is there (0: that was the last). Returns how many were visited. */
 unsigned table_scan_shard(uint64_t cursor);

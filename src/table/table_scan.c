@@ -21,7 +21,7 @@ _Static_assert(PLACES <= 1u << PLACE_BITS, "a place fits a cursor");
 
 struct walk {
     struct table_session *s;
-    table_visit visit;
+    tarn_visit visit;
     void *context;
     size_t visited;
     int64_t now_ms;
@@ -43,8 +43,7 @@ static void visit_slot(struct walk *walk, uint64_t slot)
     struct item_parts parts = item_parts(item);
     if (table_expired(walk->s->table, parts.expire_ms, &walk->now_ms))
         return;
-    const struct tarn_record record = {parts.key, parts.value, parts.expire_ms};
-    walk->visit(walk->context, &record);
+    walk->visit(walk->context, parts.key, parts.value);
     walk->visited++;
 }
 
@@ -161,45 +160,6 @@ static uint32_t walk_shard(struct walk *walk, uint32_t shard, uint32_t from, siz
     return from;
 }
 
-static void scan_until(struct walk *walk, uint64_t *cursor, unsigned end, size_t count)
-{
-    uint64_t shard = *cursor >> PLACE_BITS;
-    uint32_t from = (uint32_t)(*cursor & ((1u << PLACE_BITS) - 1));
-    for (; shard < end && walk->visited < count; shard++) {
-        from = walk_shard(walk, (uint32_t)shard, from, count);
-        if (from < PLACES)
-            break;
-        from = 0;
-    }
-    *cursor = shard < TABLE_SHARDS ? shard << PLACE_BITS | from : 0;
-}
-
-void table_scan_records(struct table_session *s, uint64_t *cursor, size_t count, table_visit visit,
-                        void *context)
-{
-    struct walk walk = {s, visit, context, 0, 0, false};
-    scan_until(&walk, cursor, TABLE_SHARDS, count);
-}
-
-/* Whom records without their expiries are for. */
-struct plain_visit {
-    tarn_visit visit;
-    void *context;
-};
-
-static void visit_plainly(void *context, const struct tarn_record *record)
-{
-    const struct plain_visit *plain = context;
-    plain->visit(plain->context, record->key, record->value);
-}
-
-void table_scan(struct table_session *s, uint64_t *cursor, size_t count, tarn_visit visit,
-                void *context)
-{
-    struct plain_visit plain = {visit, context};
-    table_scan_records(s, cursor, count, visit_plainly, &plain);
-}
-
 unsigned table_scan_shard(uint64_t cursor)
 {
     uint64_t shard = cursor >> PLACE_BITS;
@@ -209,10 +169,23 @@ unsigned table_scan_shard(uint64_t cursor)
 size_t table_scan_until(struct table_session *s, uint64_t *cursor, unsigned end, size_t count,
                         tarn_visit visit, void *context)
 {
-    struct plain_visit plain = {visit, context};
-    struct walk walk = {s, visit_plainly, &plain, 0, 0, false};
-    scan_until(&walk, cursor, end, count);
+    struct walk walk = {s, visit, context, 0, 0, false};
+    uint64_t shard = *cursor >> PLACE_BITS;
+    uint32_t from = (uint32_t)(*cursor & ((1u << PLACE_BITS) - 1));
+    for (; shard < end && walk.visited < count; shard++) {
+        from = walk_shard(&walk, (uint32_t)shard, from, count);
+        if (from < PLACES)
+            break;
+        from = 0;
+    }
+    *cursor = shard < TABLE_SHARDS ? shard << PLACE_BITS | from : 0;
     return walk.visited;
+}
+
+void table_scan(struct table_session *s, uint64_t *cursor, size_t count, tarn_visit visit,
+                void *context)
+{
+    (void)table_scan_until(s, cursor, TABLE_SHARDS, count, visit, context);
 }
 
 /* --- a random key --- */
@@ -224,19 +197,20 @@ struct choice {
 };
 
 /* Keep each of the keys seen with the same chance (reservoir sampling, Vitter 1985). */
-static void choose(void *context, const struct tarn_record *record)
+static void choose(void *context, struct tarn_bytes key, struct tarn_bytes value)
 {
     struct choice *choice = context;
+    (void)value;
     choice->random = choice->random * 6364136223846793005u + 1442695040888963407u;
     if ((choice->random >> 33) % ++choice->seen == 0)
-        choice->key = record->key;
+        choice->key = key;
 }
 
 int table_random_key(struct table_session *s, uint64_t random, struct tarn_bytes *ret_key)
 {
     struct choice choice = {.random = random};
     struct walk walk = {s, choose, &choice, 0, 0, false};
-    uint32_t first = (uint32_t)(random >> (64 - TABLE_SHARD_BITS));
+    uint32_t first = table_shard_of(random);
     for (uint32_t i = 0; i < TABLE_SHARDS && choice.seen == 0; i++) {
         uint32_t shard = (first + i) % TABLE_SHARDS;
         uint32_t place = (uint32_t)((random & 0xffffffff) * PLACES >> 32);
