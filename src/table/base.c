@@ -41,8 +41,8 @@ static void add(_Atomic int64_t *counter, int64_t n)
 
 /* --- adopting --- */
 
-/* Put in an item of a record of the base, unless the shard has one of its key by now or does not
- * need it. TARN_OK: the item is in; BUSY: not needed; FULL. */
+/* Put in an item of a record of the base, or a dead one, unless the shard has one of its key by now
+ * or does not need it. TARN_OK: the item is in; BUSY: not needed; FULL. */
 static int put_in_locked(struct table_session *s, struct place place, struct tarn_bytes key,
                          struct item *item)
 {
@@ -51,14 +51,41 @@ static int put_in_locked(struct table_session *s, struct place place, struct tar
     if (u == NULL ||
         shard_find_locked(&s->table->shards[place.shard], place.index, key, &position) != 0)
         return TARN_BUSY;
-    if ((item_expires(item) && !shard_make_dues_locked(s, place.shard)) ||
+    bool dead = item_is_dead(item);
+    if ((!dead && item_expires(item) && !shard_make_dues_locked(s, place.shard)) ||
         !shard_make_room_locked(s, place.shard))
         return table_no_memory(s->table);
     item_mark(item, ITEM_COVERS);
     shard_adopt_locked(s, place.shard, place.index, item);
+    if (dead) {
+        add(&u->dead, 1);
+        return TARN_OK;
+    }
     u->adopted[place.shard]++;
     add(&u->left, -1);
     return TARN_OK;
+}
+
+/* ... and free it if it is not needed or there is no room. */
+static int put_in(struct table_session *s, struct place place, struct tarn_bytes key,
+                  struct item *item)
+{
+    shard_lock(s, place.shard);
+    int status = put_in_locked(s, place, key, item);
+    shard_unlock(s, place.shard);
+    if (status != TARN_OK)
+        table_free_item(s, item);
+    return status;
+}
+
+/* A dead item that nobody sees yet; NULL: no memory. */
+static struct item *make_dead(struct table_session *s, struct tarn_bytes key)
+{
+    struct item *item =
+        item_new(&s->table->items, s->arena, key, (struct tarn_bytes){NULL, 0}, 0, 0);
+    if (item != NULL)
+        item_mark(item, ITEM_COVERS | ITEM_DEAD);
+    return item;
 }
 
 /* Without the lock: is there an item of this key? As long as its shard rests on the base it stays.
@@ -78,11 +105,7 @@ static int adopt(struct table_session *s, struct place place, const struct tarn_
     struct item *item = table_make_item(s, record);
     if (item == NULL)
         return table_no_memory(s->table);
-    shard_lock(s, place.shard);
-    int status = put_in_locked(s, place, record->key, item);
-    shard_unlock(s, place.shard);
-    if (status != TARN_OK)
-        table_free_item(s, item);
+    int status = put_in(s, place, record->key, item);
     return status == TARN_BUSY ? TARN_OK : status;
 }
 
@@ -141,38 +164,17 @@ int base_fault(struct table_session *s, struct place place, struct tarn_bytes ke
     return status == TARN_NOTFOUND ? TARN_OK : status;
 }
 
-/* Put in a dead item; BUSY: the shard has an item of the key, or does not rest on the base. */
-static int put_in_dead_locked(struct table_session *s, struct place place, struct tarn_bytes key)
-{
-    struct position position;
-    struct under *u = table_under(s->table, place.shard);
-    if (u == NULL ||
-        shard_find_locked(&s->table->shards[place.shard], place.index, key, &position) != 0)
-        return TARN_BUSY;
-    if (!shard_make_room_locked(s, place.shard))
-        return table_no_memory(s->table);
-    struct item *item =
-        item_new(&s->table->items, s->arena, key, (struct tarn_bytes){NULL, 0}, 0, 0);
-    if (item == NULL)
-        return table_no_memory(s->table);
-    item_mark(item, ITEM_COVERS | ITEM_DEAD);
-    shard_adopt_locked(s, place.shard, place.index, item);
-    add(&u->dead, 1);
-    return TARN_OK;
-}
-
 int base_delete(struct table_session *s, struct tarn_bytes key)
 {
     struct place place = table_place(s->table, key);
     const struct under *u = table_under(s->table, place.shard);
-    int status = TARN_BUSY;
-    if (u != NULL && !u->base.stays && !table_is_journaled(s->table)) {
-        if (!reclaim_reserve(s, RETIRED_BY_ONE))
-            return TARN_NOMEM;
-        shard_lock(s, place.shard);
-        status = put_in_dead_locked(s, place, key);
-        shard_unlock(s, place.shard);
-    }
+    if (u == NULL || u->base.stays || table_is_journaled(s->table) ||
+        is_covered(s->table, place, key))
+        return table_delete(s, key);
+    if (!reclaim_reserve(s, RETIRED_BY_ONE))
+        return TARN_NOMEM;
+    struct item *dead = make_dead(s, key);
+    int status = dead != NULL ? put_in(s, place, key, dead) : table_no_memory(s->table);
     return status == TARN_BUSY ? table_delete(s, key) : status;
 }
 
@@ -209,11 +211,11 @@ bool base_bury_locked(struct table_session *s, uint32_t shard, struct item *item
     struct under *u = table_under(s->table, shard);
     if (u == NULL || !(item_flags(item) & ITEM_COVERS))
         return false;
-    struct item *dead = item_new(&s->table->items, s->arena, item_parts(item).key,
-                                 (struct tarn_bytes){NULL, 0}, 0, 0);
-    *ret_dead = dead != NULL ? dead : item; /* then it keeps its memory */
+    struct item *dead = make_dead(s, item_parts(item).key);
     item_freeze(item);
-    item_mark(*ret_dead, ITEM_COVERS | ITEM_DEAD);
+    if (dead == NULL)
+        item_mark(item, ITEM_COVERS | ITEM_DEAD); /* it keeps its memory */
+    *ret_dead = dead != NULL ? dead : item;
     add(&u->dead, 1);
     return true;
 }

@@ -213,4 +213,15 @@ static inline void turn(struct world *world, struct peer *peers, size_t count)
     world->w->now_ns += 1000;
 }
 
+/* Send an inline request and give the server a turn. */
+static inline void peer_say_line(struct world *world, struct peer *peer, const char *line)
+{
+    buffer_clear(&peer->to_send);
+    buffer_clear(&peer->received);
+    peer->sent = 0;
+    buffer_append_text(&peer->to_send, line);
+    peer_say(peer, "\r\n");
+    turn(world, peer, 1);
+}
+
 #endif

@@ -19,16 +19,9 @@
 static struct world world;
 static struct peer peer;
 
-/* Send an inline request and give the server a turn. */
 static void say(const char *line)
 {
-    buffer_clear(&peer.to_send);
-    buffer_clear(&peer.received);
-    peer.sent = 0;
-    buffer_append_text(&peer.to_send, line);
-    buffer_append_text(&peer.to_send, "\r\n");
-    peer_send(&peer, SIZE_MAX);
-    turn(&world, &peer, 1);
+    peer_say_line(&world, &peer, line);
 }
 
 static void assert_answer(const char *line, const char *reply)
