@@ -318,9 +318,20 @@ static int do_delete(struct worker *w, struct history_step *step, unsigned key)
     return status;
 }
 
+/* Would this expiry change nothing, and nothing tell so? A change that is not one, answered at once
+ * long after the last that was, would count among those lost. */
+static bool is_silent(struct worker *w, unsigned key, int64_t expire_ms)
+{
+    int64_t present_ms;
+    return !w->defers && tarn_get_expiry(w->session, history_key(key), &present_ms) == TARN_OK &&
+           present_ms == expire_ms;
+}
+
 static int do_expire(struct worker *w, struct history_step *step, unsigned key)
 {
     int64_t expire_ms = below(&w->random, 8) == 0 ? 1 : any_expiry(w);
+    if (is_silent(w, key, expire_ms))
+        return TARN_OK;
     int status = tarn_expire(w->session, history_key(key), expire_ms);
     if (!done(status))
         return status;
