@@ -1,7 +1,8 @@
 /* tarn: a key-value store as a library. Everything an embedder sees is in this header.
  *
- * A `struct tarn` is one open store: with a path an immutable data file ("pack") held in memory,
- * without one a writable store in memory ("table"), empty at first. A `struct tarn_session` is one
+ * A `struct tarn` is one open store: with a path an immutable data file ("pack") held in memory or,
+ * where it does not fit, read from disk as it is asked for; without one a writable store in memory
+ * ("table"), empty at first. A `struct tarn_session` is one
  * thread's handle on it. Reads take no lock.
  *
  *     struct tarn *store;
@@ -43,6 +44,7 @@ extern "C" {
 #define TARN_KEY_BYTES_MAX   65535u         /* a key's size, 0..this */
 #define TARN_VALUE_BYTES_MAX (512ull << 20) /* a value's size, 0..this */
 #define TARN_PIN_BYTES_MIN   (16u << 10)    /* values from this size on can be pinned */
+#define TARN_FAR_BYTES       (1u << 20)     /* larger values of a file on disk: by pieces of this */
 
 #if defined(__GNUC__)
 #define TARN_MUST __attribute__((warn_unused_result))
@@ -145,6 +147,14 @@ struct tarn_dial {
     uint64_t checkpoint_s;           /* ... and when the last one is older; 0: never */
 };
 
+/* Where a data file's records are while they are served. */
+enum tarn_data {
+    TARN_DATA_AUTO,      /* in memory if file and index fit under memory_bytes_max (none: in what
+                            the machine has), else on disk */
+    TARN_DATA_IN_MEMORY, /* TOOBIG if they do not fit */
+    TARN_DATA_ON_DISK    /* the index in memory, the rest of memory_bytes_max caches records */
+};
+
 /* Zero is the documented default of every field. */
 struct tarn_options {
     const char *path;                /* data file, which is never changed; NULL: none */
@@ -162,6 +172,9 @@ struct tarn_options {
     enum tarn_duplicates duplicates; /* which record of a repeated key counts */
     uint64_t memory_bytes_max;       /* cap on all the store's memory; 0: no cap */
     enum tarn_eviction eviction;     /* of a writable store that has a cap */
+    enum tarn_data data;             /* of a data file that is served as it is */
+    unsigned read_depth;             /* reads of a data file on disk that one session has under
+                                        way at the device at most, 1..4096; 0: 64 */
     unsigned threads;                /* for indexing and loading; 0: one per core */
     bool index_readonly;             /* do not write the index file: build in memory if needed */
     tarn_progress progress;          /* may be NULL */
@@ -285,6 +298,78 @@ TARN_API int tarn_scan(struct tarn_session *session, uint64_t *cursor, size_t co
  * for how close to uniform the choice is. */
 TARN_API TARN_MUST int tarn_random_key(struct tarn_session *session, uint64_t random,
                                        struct tarn_bytes *ret_key);
+
+/* --- reading a data file on disk ------------------------------------------------------------
+ *
+ * Reads of what is in memory answer at once; others wait for the disk, on the calling thread, all
+ * of one call at the same time. They have more errors: IO, CORRUPT (what was read is not what was
+ * indexed), STALE (the file has changed), NOMEM, FULL (no room under memory_bytes_max): of this key
+ * now, and no others. Servers, whose threads must not wait, first fetch the keys they are going to
+ * read. With every other kind of store nothing is ever to be fetched. */
+
+struct tarn_fetch;
+typedef void (*tarn_fetched)(void *context);
+
+/* Begin to read the records of those keys (borrowed for the call) that are not in memory. Returns 0
+ * if there are none: every read of them answers at once, *ret_fetch is NULL; what was there stays
+ * so until the next quiescent state. Else how many are under way: tarn_fetch_poll() will call
+ * done(context) once, on this thread, when all have come. Until tarn_fetch_end() what has come is
+ * kept: reads of these keys by this session, across quiescent states, answer at once (with an error
+ * if theirs failed). A value over TARN_FAR_BYTES is not fetched: tarn_stream_open(). Errors: NOMEM,
+ * FULL: none is under way. */
+TARN_API TARN_MUST int tarn_fetch_begin(struct tarn_session *session, const struct tarn_bytes *keys,
+                                        size_t count, tarn_fetched done, void *context,
+                                        struct tarn_fetch **ret_fetch);
+/* Also while it is under way: done is then not called any more. NULL is allowed. */
+TARN_API void tarn_fetch_end(struct tarn_fetch *fetch);
+/* Once a loop turn: hand the system all reads that were begun. */
+TARN_API void tarn_fetch_submit(struct tarn_session *session);
+/* A descriptor that is readable (epoll, poll) when tarn_fetch_poll() has something to do; the
+ * session's own. -1: there never is. */
+TARN_API int tarn_fetch_fd(struct tarn_session *session);
+/* Take what has come, and call `done` of those that have all. Never waits. */
+TARN_API void tarn_fetch_poll(struct tarn_session *session);
+
+/* A value of a data file on disk that is larger than TARN_FAR_BYTES, read by pieces, each of which
+ * is verified before it is given. It belongs to the session that opened it, stays whole across
+ * quiescent states and reloads, and is closed before the session. */
+struct tarn_stream;
+/* Of a key that was fetched, else waits for the disk. TARN_OK; *ret_stream NULL: it is not such a
+ * value, tarn_get() it. TARN_NOTFOUND. Errors: as tarn_get(). */
+TARN_API TARN_MUST int tarn_stream_open(struct tarn_session *session, struct tarn_bytes key,
+                                        struct tarn_stream **ret_stream, uint64_t *ret_size);
+/* Begin to read the next piece; tarn_fetch_poll() calls done(context) when it is there or has
+ * failed. One at a time. done NULL: wait for it here. Errors: NOMEM, FULL: nothing is under way. */
+TARN_API TARN_MUST int tarn_stream_next(struct tarn_stream *stream, tarn_fetched done,
+                                        void *context);
+/* The piece that has come: 1..TARN_FAR_BYTES bytes, valid until the next is begun or the stream is
+ * closed; size 0: that was all. Errors: IO, CORRUPT, STALE: the value cannot be read on. */
+TARN_API TARN_MUST int tarn_stream_piece(struct tarn_stream *stream, struct tarn_bytes *ret_piece,
+                                         struct tarn_error *error);
+TARN_API void tarn_stream_close(struct tarn_stream *stream); /* also under way; NULL is allowed */
+
+/* Figures of a data file on disk, since the store was opened. */
+#define TARN_READ_BOUNDS 16
+struct tarn_disk_stats {
+    bool on_disk; /* else all else is 0 */
+    bool changed; /* the file is not any more what was opened */
+    uint64_t data_bytes, index_bytes;
+    uint64_t cache_bytes, cache_bytes_max; /* records in memory, and keys known to be absent */
+    uint64_t cache_records;
+    uint64_t hits, absent_hits;  /* keys answered from memory; of these: not there */
+    uint64_t refused;            /* keys that the index alone knew to be absent */
+    uint64_t misses;             /* keys that were read for */
+    uint64_t joined;             /* ... by a read that was under way already */
+    uint64_t reads, read_bytes;  /* that the system was asked for */
+    uint64_t corrupt, io_errors; /* reads that failed */
+    char failure[256];           /* of the last that did: file, offset, why */
+    unsigned in_flight, depth;   /* reads under way; at most, a session */
+    uint64_t read_ns_mean, read_ns_p50, read_ns_p99, read_ns_p999, read_ns_max; /* a read's time */
+    struct {
+        uint64_t bound_ns, count; /* reads that took at most so long */
+    } read_latency[TARN_READ_BOUNDS];
+};
+TARN_API void tarn_disk_stats_get(struct tarn *store, struct tarn_disk_stats *ret_stats);
 
 /* --- writing ------------------------------------------------------------------------------
  *
