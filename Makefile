@@ -101,7 +101,7 @@ LDFLAGS  += $(MODE) -pthread -Wl,-z,relro -Wl,-z,now -Wl,--as-needed
 # -O3 of the tests themselves too, besides making gcc warn of what cannot happen.
 LDFLAGS_TEST := $(filter-out -flto=auto -O3,$(LDFLAGS)) $(if $(LTO),-fno-lto)
 CFLAGS_TEST  := $(filter-out -flto=auto -ffat-lto-objects -O3 -Wnull-dereference,$(CFLAGS)) $(if $(LTO),-O1)
-LIBS     := -lurcu-qsbr -lcbor -ljansson -lm
+LIBS     := -lurcu-qsbr -luring -lcbor -ljansson -lm
 LIBS_SERVER := -lmicrohttpd
 
 all: $(B)/tarn $(B)/libtarn.a $(B)/libtarn.so
@@ -291,7 +291,7 @@ includedir=$(patsubst $(PREFIX)/%,$${prefix}/%,$(INCLUDEDIR))
 Name: tarn
 Description: Key-value store as a library
 Version: $(VERSION)
-Requires.private: liburcu-qsbr libcbor jansson
+Requires.private: liburcu-qsbr liburing libcbor jansson
 Libs: -L$${libdir} -ltarn
 Libs.private: -pthread -lm
 Cflags: -I$${includedir}
