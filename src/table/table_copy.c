@@ -42,30 +42,42 @@ static struct item *make_target(struct table_session *s, const struct copy *copy
     return table_make_item(s, &target);
 }
 
-/* The item of a key that has not expired; position: where the key's item lies, expired or not. */
+/* The item of a key, expired or not; NULL: none. */
 static const struct item *find_locked(struct table_session *s, struct tarn_bytes key,
-                                      struct place place, struct position *ret_position,
-                                      bool *ret_there)
+                                      struct place place, struct position *ret_position)
 {
-    int64_t now_ms = 0;
     uint64_t slot =
         shard_find_locked(&s->table->shards[place.shard], place.index, key, ret_position);
-    *ret_there = slot != 0;
-    if (slot == 0 || table_expired(s->table, item_parts(slot_item(slot)).expire_ms, &now_ms))
-        return NULL;
-    return slot_item(slot);
+    return slot != 0 ? slot_item(slot) : NULL;
+}
+
+static bool is_expired(struct table_session *s, const struct item *item)
+{
+    int64_t now_ms = 0;
+    return table_expired(s->table, item_parts(item).expire_ms, &now_ms);
 }
 
 static bool is_unchanged_locked(struct table_session *s, const struct tarn_record *source)
 {
     struct position position;
-    bool there;
     const struct item *item =
-        find_locked(s, source->key, table_place(s->table, source->key), &position, &there);
-    if (item == NULL)
+        find_locked(s, source->key, table_place(s->table, source->key), &position);
+    if (item == NULL || is_expired(s, item))
         return false;
     struct item_parts parts = item_parts(item);
     return parts.value.data == source->value.data && parts.expire_ms == source->expire_ms;
+}
+
+/* Take the source out, which was there a moment ago and may have expired since. */
+static void remove_source_locked(struct table_session *s, const struct copy *copy)
+{
+    struct place place = table_place(s->table, copy->keys[0]);
+    struct position position;
+    const struct item *source = find_locked(s, copy->keys[0], place, &position);
+    ASSERT(source != NULL);
+    if (!journal_delete_locked(s, place.shard, item_parts(source).key))
+        ASSERT(!"room was reserved");
+    shard_remove_locked(s, place.shard, position);
 }
 
 /* Publish the target's item, and take the source out if it is to move. */
@@ -73,28 +85,21 @@ static int publish_locked(struct table_session *s, const struct copy *copy, stru
 {
     struct place place = table_place(s->table, copy->keys[1]);
     struct position position;
-    bool there;
     if (item_expires(item) && !shard_make_dues_locked(s, place.shard))
         return table_no_memory(s->table);
-    const struct item *old = find_locked(s, copy->keys[1], place, &position, &there);
-    if (old != NULL && (copy->flags & TARN_COPY_NEW))
+    const struct item *old = find_locked(s, copy->keys[1], place, &position);
+    if (old != NULL && (copy->flags & TARN_COPY_NEW) && !is_expired(s, old))
         return TARN_DUPLICATE;
-    if (!journal_reserve(s, 2) || (!there && !shard_make_room_locked(s, place.shard)))
+    if (!journal_reserve(s, 2) || (old == NULL && !shard_make_room_locked(s, place.shard)))
         return table_no_memory(s->table);
     if (!journal_put_locked(s, place.shard, item))
         ASSERT(!"room was reserved");
-    if (there)
+    if (old != NULL)
         shard_replace_locked(s, place.shard, position, item);
     else
         shard_insert_locked(s, place.shard, place.index, item);
-    if (copy->flags & TARN_COPY_MOVE) {
-        place = table_place(s->table, copy->keys[0]);
-        const struct item *source = find_locked(s, copy->keys[0], place, &position, &there);
-        ASSERT(there);
-        if (!journal_delete_locked(s, place.shard, item_parts(source).key))
-            ASSERT(!"room was reserved");
-        shard_remove_locked(s, place.shard, position);
-    }
+    if (copy->flags & TARN_COPY_MOVE)
+        remove_source_locked(s, copy);
     return TARN_OK;
 }
 

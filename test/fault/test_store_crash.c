@@ -110,6 +110,23 @@ static bool goes_on(struct job *job, int status)
     return ++job->failures < FAILURES_MAX;
 }
 
+/* Wait for whichever job's process ends first; it goes on in another if it ended badly. Returns
+ * whether it is done. */
+static bool await_one(struct job *all, pid_t *processes, uint64_t end, unsigned jobs)
+{
+    int status;
+    unsigned i = 0;
+    pid_t process = waitpid(-1, &status, 0);
+    if (process < 0)
+        abort();
+    while (processes[i] != process)
+        i++;
+    if (!goes_on(&all[i], status))
+        return true;
+    processes[i] = start_job(&all[i], all[i].seed + jobs, end, jobs);
+    return false;
+}
+
 /* Seeds first to end in so many processes. Returns how many failed. */
 static uint64_t run_jobs(uint64_t first, uint64_t end, unsigned jobs, struct crash_tally *tally)
 {
@@ -121,15 +138,9 @@ static uint64_t run_jobs(uint64_t first, uint64_t end, unsigned jobs, struct cra
         abort();
     for (unsigned i = 0; i < jobs; i++)
         processes[i] = start_job(&all[i], first + i, end, jobs);
+    for (unsigned left = jobs; left > 0;)
+        left -= await_one(all, processes, end, jobs);
     for (unsigned i = 0; i < jobs; i++) {
-        int status;
-        if (waitpid(processes[i], &status, 0) < 0)
-            abort();
-        while (goes_on(&all[i], status)) {
-            processes[i] = start_job(&all[i], all[i].seed + jobs, end, jobs);
-            if (waitpid(processes[i], &status, 0) < 0)
-                abort();
-        }
         add_tally(tally, &all[i].tally);
         failures += all[i].failures;
     }

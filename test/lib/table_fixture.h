@@ -15,6 +15,7 @@
 struct table_fixture {
     struct os os;
     _Atomic uint64_t clock_ns;
+    _Atomic uint64_t clock_step_ns; /* by which it moves whenever it is looked at */
     struct table *table;
     struct table_session *session;
 };
@@ -22,7 +23,8 @@ struct table_fixture {
 static uint64_t fixture_monotonic_ns(const struct os *os)
 {
     struct table_fixture *f = os->context;
-    return atomic_load_explicit(&f->clock_ns, memory_order_relaxed);
+    uint64_t step_ns = atomic_load_explicit(&f->clock_step_ns, memory_order_relaxed);
+    return atomic_fetch_add_explicit(&f->clock_ns, step_ns, memory_order_relaxed);
 }
 
 static int64_t fixture_realtime_us(const struct os *os)
@@ -48,6 +50,7 @@ static inline void fixture_open(struct table_fixture *f, uint64_t memory_bytes_m
     f->os.realtime_us = fixture_realtime_us;
     f->os.entropy = fixture_entropy;
     atomic_store(&f->clock_ns, 1000000000);
+    atomic_store(&f->clock_step_ns, 0);
     struct tarn_error error;
     if (table_open(&f->os, memory_bytes_max, eviction, &f->table, &error) != TARN_OK)
         fail_msg("%s", error.text);

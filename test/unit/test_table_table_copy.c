@@ -4,9 +4,10 @@
  * key while others count in it and readers look for it in all places at one moment; every
  * allocation failed once, and a cap that is reached.
  *
- * Bugs planted once to see it fail: the source not looked at again under the lock (a count is
- * lost); a move that leaves the source (two counters); the expiry left out; an expired target that
- * keeps TARN_COPY_NEW from its place; the item not freed when the source has changed (a leak). */
+ * Bugs planted once to see it fail: a clock looked at twice (a crash); the source not looked at
+ * again under the lock (a count is lost); a move that leaves the source (two counters); the expiry
+ * left out; an expired target that keeps TARN_COPY_NEW from its place; the item not freed when the
+ * source has changed (a leak). */
 #include "lib/test.h"
 
 #include <pthread.h>
@@ -120,6 +121,27 @@ static void answers(void **state)
     assert_int_equal(copy(keys[0], (struct tarn_bytes){long_key, sizeof long_key}, 0), TARN_TOOBIG);
     assert_int_equal(copy((struct tarn_bytes){long_key, sizeof long_key}, keys[0], 0),
                      TARN_NOTFOUND);
+}
+
+/* Trips on: a source that is there when it is looked at, and not when it is taken out. */
+static void a_source_expires_under_way(void **state)
+{
+    (void)state;
+    const struct tarn_bytes value = {"value", 5};
+    unsigned moved = 0, gone = 0;
+    for (int64_t ms = 1; ms < 20; ms++) {
+        put(keys[0], value, table_now_ms(fixture.table) + ms);
+        atomic_store(&fixture.clock_step_ns, 1000000);
+        int status = copy(keys[0], keys[1], TARN_COPY_MOVE);
+        atomic_store(&fixture.clock_step_ns, 0);
+        moved += status == TARN_OK;
+        gone += status == TARN_NOTFOUND;
+        fixture_advance_ms(&fixture, 20);
+        assert_absent(keys[0]);
+        assert_absent(keys[1]);
+    }
+    assert_int_equal(moved + gone, 19);
+    assert_true(moved > 0 && gone > 0);
 }
 
 /* Trips on: tries without locks there, which would wait for themselves. */
@@ -362,6 +384,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(answers, setup, teardown),
         cmocka_unit_test_setup_teardown(answers_inside_begin, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_source_expires_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(expired_keys_are_not_there, setup, teardown),
         cmocka_unit_test_setup_teardown(watches_of_both_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(usage_is_what_was_allocated, setup, teardown),
