@@ -12,6 +12,7 @@
 
 #include "core/assert.h"
 #include "os/parallel.h"
+#include "pack/blocks.h"
 #include "pack/equal.h"
 #include "pack/partitions.h"
 #include "pack/reader.h"
@@ -41,6 +42,7 @@ struct builder {
     struct tally *tallies; /* one a thread */
     uint64_t *checksums;
     unsigned char *sync;
+    struct block_tables blocks; /* with a granule */
 
     uint64_t shard_count;
     struct solved *solved; /* one a shard */
@@ -92,6 +94,8 @@ static bool scan_chunk(struct builder *b, struct tally *t, const struct chunk *c
     const struct index *index = b->index;
     bool at_end = chunk->offset + chunk->data.size == b->source->size;
     struct record record;
+    struct block_walk walk;
+    block_walk_begin(&walk, &b->blocks, chunk->data.data, chunk->offset);
     for (uint64_t at = 0; at < chunk->data.size; at += record.size) {
         if (format_parse(&index->format, chunk->data, at, at_end, &record) != FORMAT_OK) {
             struct tarn_error error;
@@ -100,6 +104,8 @@ static bool scan_chunk(struct builder *b, struct tally *t, const struct chunk *c
             fail(b, TARN_CORRUPT, &error);
             return false;
         }
+        if (index->granule_log2 > 0)
+            block_walk_record(&walk, at);
         if (!partitions_drop(&t->partitions, index_hash(index, record.key), chunk->offset + at)) {
             fail_memory(b);
             return false;
@@ -110,6 +116,7 @@ static bool scan_chunk(struct builder *b, struct tally *t, const struct chunk *c
         if (record.size < t->record_bytes_min)
             t->record_bytes_min = record.size;
     }
+    block_walk_end(&walk, chunk->data.size);
     return true;
 }
 
@@ -155,6 +162,7 @@ static int explain_bad_record(const struct builder *b, struct tarn_error *error)
 static int scan(struct builder *b, struct tarn_error *error)
 {
     splitter_init(&b->splitter, b->source, &b->index->format, b->checksums, b->sync);
+    b->splitter.granule_log2 = b->index->granule_log2;
     parallel_run(b->options->threads, scan_thread, b);
     if (atomic_load(&b->status) == TARN_OK)
         progress(b, 0, "reading", b->source->size, b->source->size);
@@ -214,13 +222,27 @@ static int resolve_equal(struct builder *b, struct ribbon_pair *pairs, size_t *c
     return status;
 }
 
+/* With a granule equal hashes may have equal values, which any seed solves: they are looked for
+ * before that; then locations become the values of blocks. */
+static int resolve_blocks(struct builder *b, struct ribbon_pair *pairs, size_t *count,
+                          struct tarn_error *error)
+{
+    int status = resolve_equal(b, pairs, count, error);
+    for (size_t i = 0; i < *count; i++)
+        pairs[i].value = index_value(b->index, pairs[i].hash, pairs[i].value);
+    return status;
+}
+
 static int solve_shard(struct builder *b, struct solver *s, uint64_t shard,
                        struct ribbon_pair *pairs, size_t count, struct tarn_error *error)
 {
     const unsigned char *groups;
     struct solved *solved = &b->solved[shard];
     unsigned bits = b->index->ribbon.bits;
-    int status = TARN_DUPLICATE;
+    int status = b->index->granule_log2 > 0 ? resolve_blocks(b, pairs, &count, error) : TARN_OK;
+    if (status != TARN_OK)
+        return status;
+    status = TARN_DUPLICATE;
     if (count <= SHARD_KEYS_CREDIBLE)
         status = ribbon_shard_build(s->workspace, pairs, count, bits, &groups, &solved->group_count,
                                     &solved->seed);
@@ -344,8 +366,7 @@ static int explain_duplicate(const struct builder *b, struct tarn_error *error)
 static int solve(struct builder *b, struct tarn_error *error)
 {
     struct index *index = b->index;
-    uint64_t last = index->data_bytes > 1 ? index->data_bytes - 1 : 1;
-    index->ribbon.bits = 64 - (unsigned)__builtin_clzll(last);
+    index->ribbon.bits = index_location_bits(index) + index->fingerprint_bits;
     if (index->ribbon.bits > RIBBON_BITS_MAX)
         return error_set(error, TARN_TOOBIG, "%s: data files over 2^%d bytes are not supported",
                          b->source->path, RIBBON_BITS_MAX);
@@ -414,6 +435,8 @@ static int join(struct builder *b, struct tarn_error *error)
     }
     shards[b->shard_count] = group << 8;
     if (b->equal.exception_count > 0) {
+        for (size_t i = 0; i < b->equal.exception_count; i++)
+            b->equal.exceptions[i].location >>= index->granule_log2;
         qsort(b->equal.exceptions, b->equal.exception_count, sizeof *b->equal.exceptions,
               compare_exceptions);
         memcpy(exceptions, b->equal.exceptions,
@@ -422,8 +445,8 @@ static int join(struct builder *b, struct tarn_error *error)
     memcpy(body + ((const char *)index->checksums - body), b->checksums,
            checksum_block_count(index->data_bytes) * sizeof *b->checksums);
     if (index->sync != NULL)
-        memcpy(body + ((const char *)index->sync - body), b->sync,
-               sync_block_count(&index->format, index->data_bytes));
+        memcpy(body + ((const char *)index->sync - body), b->sync, index_sync_count(index));
+    block_tables_copy(&b->blocks, index, body);
     ASSERT(ribbon_check(&index->ribbon));
     return TARN_OK;
 }
@@ -434,22 +457,26 @@ static int prepare(struct builder *b, struct tarn_error *error)
 {
     const struct builder_options *o = b->options;
     struct index *index = calloc(1, sizeof *index);
-    uint64_t sync_bytes = sync_block_count(&o->format, b->source->size);
-    b->tallies = calloc(o->threads, sizeof *b->tallies);
-    b->checksums = calloc(checksum_block_count(b->source->size) + 1, sizeof *b->checksums);
-    b->sync = sync_bytes ? malloc(sync_bytes) : NULL;
     b->index = index;
-    if (index == NULL || b->tallies == NULL || b->checksums == NULL ||
-        (sync_bytes && b->sync == NULL))
+    if (index == NULL)
         return error_set(error, TARN_NOMEM, "%s: out of memory while indexing", b->source->path);
-    for (unsigned i = 0; i < o->threads; i++)
-        b->tallies[i].record_bytes_min = UINT64_MAX;
     index->os = b->source->os;
     index->format = o->format;
     index->duplicates_policy = o->duplicates;
     index->data_bytes = b->source->size;
     index->data_mtime_ns = o->data_mtime_ns;
     index->hash_mask = o->hash_mask ? o->hash_mask : UINT64_MAX;
+    index->granule_log2 = o->granule_log2;
+    index->fingerprint_bits = o->fingerprint_bits;
+    uint64_t sync_bytes = index_sync_count(index);
+    b->tallies = calloc(o->threads, sizeof *b->tallies);
+    b->checksums = calloc(checksum_block_count(b->source->size) + 1, sizeof *b->checksums);
+    b->sync = sync_bytes ? malloc(sync_bytes) : NULL;
+    if (b->tallies == NULL || b->checksums == NULL || (sync_bytes && b->sync == NULL) ||
+        block_tables_init(&b->blocks, index) != TARN_OK)
+        return error_set(error, TARN_NOMEM, "%s: out of memory while indexing", b->source->path);
+    for (unsigned i = 0; i < o->threads; i++)
+        b->tallies[i].record_bytes_min = UINT64_MAX;
     int result = index->os->entropy(index->os, index->secret, sizeof index->secret);
     if (result < 0)
         return os_error(error, result, "cannot get random bytes for", b->source->path);
@@ -467,6 +494,7 @@ static void builder_done(struct builder *b)
     free(b->solved);
     free(b->checksums);
     free(b->sync);
+    block_tables_done(&b->blocks);
     index_free(b->index);
     pthread_mutex_destroy(&b->lock);
 }

@@ -16,6 +16,8 @@
 struct builder_options {
     struct tarn_format format; /* never AUTO */
     enum tarn_duplicates duplicates;
+    unsigned granule_log2;     /* 0: an index of bytes; else of blocks (index.h) */
+    unsigned fingerprint_bits; /* with a granule */
     int64_t data_mtime_ns;
     unsigned threads;       /* at least 1 */
     tarn_progress progress; /* may be NULL; called on the calling thread */

@@ -2,7 +2,9 @@
  *
  * Invariants of an index that was read: (1) header and body match their checksums. (2) Every count
  * in the header agrees with the body's size, computed without overflow. (3) The static function
- * passes ribbon_check(). (4) Locations are *not* trusted: whoever follows one checks it. */
+ * passes ribbon_check(), the starts of blocks lie in them, the first hashes of pages are in order.
+ * (4) Locations are *not* trusted: whoever follows one checks it; nor are pages, which are not read
+ * here. */
 #include "pack/index.h"
 
 #include <errno.h>
@@ -38,61 +40,142 @@ enum header_offset {
     AT_BITS = 126,            /* u8 */
     AT_BLOCK_LOG2 = 127,      /* u8 */
     AT_SECRET = 128,          /* 192 bytes */
-    AT_RESERVED = 320,        /* zeros */
+    AT_GRANULE = 320,         /* u8, log2; 0: locations are bytes */
+    AT_FINGERPRINT = 321,     /* u8, bits */
+    AT_LAYOUT = 322,          /* u8 */
+    AT_PAGES = 328,           /* u64 */
+    AT_RESERVED = 336,        /* zeros */
     AT_HEADER_CHECKSUM = 376, /* u64, over all before it */
 };
-static_assert(AT_SECRET + HASH_SECRET_BYTES == AT_RESERVED, "layout");
+static_assert(AT_SECRET + HASH_SECRET_BYTES == AT_GRANULE, "layout");
 static_assert(AT_HEADER_CHECKSUM + 8 == INDEX_HEADER_BYTES, "layout");
 static_assert(sizeof(struct index_exception) == 16, "stored as it is");
 
 static const char magic[8] = "tarnidx";
-#define INDEX_VERSION 1
+#define INDEX_VERSION 2
+
+uint64_t index_body_at(const struct index *index)
+{
+    if (index->layout != INDEX_PAGES)
+        return INDEX_HEADER_BYTES;
+    return INDEX_PAGES_AT + index->page_count * INDEX_PAGE_BYTES;
+}
 
 uint64_t index_bytes(const struct index *index)
+{
+    return index_body_at(index) + index->body_bytes;
+}
+
+uint64_t index_memory_bytes(const struct index *index)
 {
     return INDEX_HEADER_BYTES + index->body_bytes;
 }
 
-/* *at += count * size rounded up to 8; false on overflow. */
-static bool advance(uint64_t *at, uint64_t count, uint64_t size)
+uint64_t index_sync_count(const struct index *index)
+{
+    return index->granule_log2 ? 0 : sync_block_count(&index->format, index->data_bytes);
+}
+
+unsigned index_location_bits(const struct index *index)
+{
+    uint64_t last = (index->data_bytes ? index->data_bytes - 1 : 0) >> index->granule_log2;
+    return last > 1 ? 64 - (unsigned)__builtin_clzll(last) : 1;
+}
+
+bool index_block_range(const struct index *index, uint64_t block, uint64_t *ret_offset,
+                       uint64_t *ret_size)
+{
+    uint64_t start = index_block_start(index, block), end = INDEX_NO_START;
+    if (start == INDEX_NO_START)
+        return false;
+    while (++block < index->block_count && end == INDEX_NO_START)
+        end = index_block_start(index, block);
+    *ret_offset = start;
+    *ret_size = (end == INDEX_NO_START ? index->data_bytes : end) - start;
+    return true;
+}
+
+/* *ret_start = *at, then *at += count * size rounded up to 8; false on overflow. */
+static bool section(uint64_t *ret_start, uint64_t *at, uint64_t count, uint64_t size)
 {
     uint64_t bytes;
+    *ret_start = *at;
     return !__builtin_mul_overflow(count, size, &bytes) &&
            !__builtin_add_overflow(bytes, 7, &bytes) &&
            !__builtin_add_overflow(*at, bytes & ~7ull, at);
 }
 
+/* Bytes of an entry of the table of starts. */
+static unsigned start_bytes(const struct index *index)
+{
+    return index->granule_log2 < 16 ? 2 : 4;
+}
+
+bool index_lay_out(struct index *index, struct index_sections *s)
+{
+    uint64_t at = 0, granules = 0, shards = index->ribbon.shard_count, pages = index->page_count;
+    if (index->granule_log2 > 0) {
+        granules = index->data_bytes >> index->granule_log2;
+        granules += index->data_bytes > granules << index->granule_log2;
+    }
+    index->block_count = granules;
+    if (shards == UINT64_MAX || pages > UINT64_MAX / INDEX_PAGE_BYTES / 2)
+        return false;
+    return section(&s->checksums, &at, checksum_block_count(index->data_bytes), 8) &&
+           section(&s->sync, &at, index_sync_count(index), 1) &&
+           section(&s->starts, &at, granules, start_bytes(index)) &&
+           section(&s->block_checksums, &at, granules, 4) &&
+           section(&s->groups, &at, index->ribbon.groups_bytes, 1) &&
+           section(&s->shards, &at, shards > 0 ? shards + 1 : 0, 8) &&
+           section(&s->top, &at, pages, 8) &&
+           section(&s->exceptions, &at, index->exception_count, sizeof *index->exceptions) &&
+           section(&s->end, &at, RIBBON_PAD_BYTES, 1) &&
+           !__builtin_add_overflow(s->end, index_body_at(index), &at);
+}
+
 bool index_attach(struct index *index, void *body)
 {
-    uint64_t shards_at = 0, exceptions_at, checksums_at, sync_at, groups_at, end;
-    uint64_t sync_count = sync_block_count(&index->format, index->data_bytes);
-    uint64_t at = shards_at;
-    if (index->ribbon.shard_count == UINT64_MAX || !advance(&at, index->ribbon.shard_count + 1, 8))
+    struct index_sections s;
+    if (!index_lay_out(index, &s))
         return false;
-    exceptions_at = at;
-    if (!advance(&at, index->exception_count, sizeof *index->exceptions))
-        return false;
-    checksums_at = at;
-    if (!advance(&at, checksum_block_count(index->data_bytes), 8))
-        return false;
-    sync_at = at;
-    if (!advance(&at, sync_count, 1))
-        return false;
-    groups_at = at;
-    if (__builtin_add_overflow(at, index->ribbon.groups_bytes, &end) ||
-        end > UINT64_MAX - RIBBON_PAD_BYTES)
-        return false;
-    index->body_bytes = end;
+    index->body_bytes = s.end;
     if (body == NULL)
         return true;
     char *bytes = body;
     index->body = body;
-    index->ribbon.shards = (const void *)(bytes + shards_at);
-    index->exceptions = (const void *)(bytes + exceptions_at);
-    index->checksums = (const void *)(bytes + checksums_at);
-    index->sync = sync_count ? (const void *)(bytes + sync_at) : NULL;
-    index->ribbon.groups = (const void *)(bytes + groups_at);
+    index->checksums = (const void *)(bytes + s.checksums);
+    index->sync = index_sync_count(index) ? (const void *)(bytes + s.sync) : NULL;
+    if (index->granule_log2 > 0) {
+        if (start_bytes(index) == 2)
+            index->starts16 = (const void *)(bytes + s.starts);
+        else
+            index->starts32 = (const void *)(bytes + s.starts);
+        index->block_checksums = (const void *)(bytes + s.block_checksums);
+    }
+    index->ribbon.groups = (const void *)(bytes + s.groups);
+    index->ribbon.shards = (const void *)(bytes + s.shards);
+    index->top = index->page_count ? (const void *)(bytes + s.top) : NULL;
+    index->exceptions = (const void *)(bytes + s.exceptions);
     return true;
+}
+
+uint64_t index_body_checksum(const void *body, uint64_t body_bytes)
+{
+    uint64_t pieces[512];
+    size_t count = 0;
+    XXH3_state_t state;
+    XXH3_64bits_reset(&state);
+    for (uint64_t at = 0; at < body_bytes; at += INDEX_PIECE_BYTES) {
+        uint64_t left = body_bytes - at;
+        pieces[count++] = hash_checksum((const char *)body + at,
+                                        left < INDEX_PIECE_BYTES ? left : INDEX_PIECE_BYTES, 0);
+        if (count == 512) {
+            XXH3_64bits_update(&state, pieces, sizeof pieces);
+            count = 0;
+        }
+    }
+    XXH3_64bits_update(&state, pieces, count * sizeof *pieces);
+    return XXH3_64bits_digest(&state);
 }
 
 int index_body_map(struct index *index, struct tarn_error *error)
@@ -117,7 +200,8 @@ void index_free(struct index *index)
 
 /* --- writing --- */
 
-static void encode_header(const struct index *index, unsigned char h[INDEX_HEADER_BYTES])
+void index_header(const struct index *index, uint64_t body_checksum,
+                  unsigned char h[INDEX_HEADER_BYTES])
 {
     memset(h, 0, INDEX_HEADER_BYTES);
     memcpy(h + AT_MAGIC, magic, sizeof magic);
@@ -135,7 +219,7 @@ static void encode_header(const struct index *index, unsigned char h[INDEX_HEADE
     store_u64le(h + AT_SHARDS, index->ribbon.shard_count);
     store_u64le(h + AT_GROUPS_BYTES, index->ribbon.groups_bytes);
     store_u64le(h + AT_BODY_BYTES, index->body_bytes);
-    store_u64le(h + AT_BODY_CHECKSUM, hash_checksum(index->body, index->body_bytes, 0));
+    store_u64le(h + AT_BODY_CHECKSUM, body_checksum);
     h[AT_FORMAT] = (unsigned char)index->format.kind;
     h[AT_FORMAT + 1] = (unsigned char)index->format.size_type;
     h[AT_FORMAT + 2] = index->format.big_endian;
@@ -145,14 +229,19 @@ static void encode_header(const struct index *index, unsigned char h[INDEX_HEADE
     h[AT_BITS] = (unsigned char)index->ribbon.bits;
     h[AT_BLOCK_LOG2] = CHECKSUM_BLOCK_BYTES_LOG2;
     memcpy(h + AT_SECRET, index->secret, HASH_SECRET_BYTES);
+    h[AT_GRANULE] = (unsigned char)index->granule_log2;
+    h[AT_FINGERPRINT] = (unsigned char)index->fingerprint_bits;
+    h[AT_LAYOUT] = (unsigned char)index->layout;
+    store_u64le(h + AT_PAGES, index->page_count);
     store_u64le(h + AT_HEADER_CHECKSUM, hash_checksum(h, AT_HEADER_CHECKSUM, INDEX_VERSION));
 }
 
 int index_write(const struct index *index, const char *path, struct tarn_error *error)
 {
     ASSERT(index->hash_mask == UINT64_MAX); /* a weak hash is for tests in memory */
+    ASSERT(index->layout == INDEX_BLOCKS);  /* pages are written as they are made */
     unsigned char header[INDEX_HEADER_BYTES];
-    encode_header(index, header);
+    index_header(index, index_body_checksum(index->body, index->body_bytes), header);
     struct publish p;
     int status = publish_open(&p, index->os, path, error);
     if (status != TARN_OK)
@@ -172,6 +261,35 @@ static int corrupt(struct tarn_error *error, const char *path, uint64_t offset, 
 {
     return error_set_at(error, TARN_CORRUPT, offset, UINT64_MAX,
                         "%s: damaged at byte %" PRIu64 ": %s", path, offset, what);
+}
+
+/* Granule, fingerprint and what finds a location; index->data_bytes is set. */
+static int decode_layout(const unsigned char h[INDEX_HEADER_BYTES], const char *path,
+                         struct index *index, struct tarn_error *error)
+{
+    unsigned granule = h[AT_GRANULE], layout = h[AT_LAYOUT];
+    if (index->data_bytes > INT64_MAX)
+        return corrupt(error, path, AT_DATA_BYTES, "impossible size of the data");
+    if (granule != 0 && (granule < INDEX_GRANULE_LOG2_MIN || granule > INDEX_GRANULE_LOG2_MAX))
+        return corrupt(error, path, AT_GRANULE, "impossible granule");
+    if (layout > INDEX_PAGES || (layout == INDEX_PAGES && granule == 0))
+        return corrupt(error, path, AT_LAYOUT, "unknown layout");
+    index->granule_log2 = granule;
+    index->fingerprint_bits = h[AT_FINGERPRINT];
+    index->layout = (enum index_layout)layout;
+    index->page_count = load_u64le(h + AT_PAGES);
+    const struct ribbon *r = &index->ribbon;
+    bool pages = layout == INDEX_PAGES;
+    if (pages ? r->shard_count != 0 || r->groups_bytes != 0 || index->fingerprint_bits != 0 ||
+                    index->exception_count != 0
+              : index->page_count != 0 || r->shard_count == 0)
+        return corrupt(error, path, AT_LAYOUT, "counts of another layout");
+    if (index->fingerprint_bits > (granule ? INDEX_FINGERPRINT_MAX : 0))
+        return corrupt(error, path, AT_FINGERPRINT, "impossible fingerprint");
+    if (r->bits > RIBBON_BITS_MAX ||
+        r->bits != index_location_bits(index) + index->fingerprint_bits)
+        return corrupt(error, path, AT_BITS, "impossible bits of a location");
+    return TARN_OK;
 }
 
 static int decode_header(const unsigned char h[INDEX_HEADER_BYTES], const char *path,
@@ -216,13 +334,37 @@ static int decode_header(const unsigned char h[INDEX_HEADER_BYTES], const char *
     index->duplicates_policy = (enum tarn_duplicates)h[AT_POLICY];
     if (h[AT_BLOCK_LOG2] != CHECKSUM_BLOCK_BYTES_LOG2)
         return corrupt(error, path, AT_BLOCK_LOG2, "unknown block size");
-    if (index->ribbon.bits < 1 || index->ribbon.bits > RIBBON_BITS_MAX ||
-        index->duplicates > index->records || index->exception_count > index->records ||
-        index->records > index->data_bytes || index->data_bytes > INT64_MAX)
+    int status = decode_layout(h, path, index, error);
+    if (status != TARN_OK)
+        return status;
+    if (index->duplicates > index->records || index->exception_count > index->records ||
+        index->records > index->data_bytes)
         return corrupt(error, path, AT_RECORDS, "impossible counts");
     if (!index_attach(index, NULL) || index->body_bytes != load_u64le(h + AT_BODY_BYTES))
         return corrupt(error, path, AT_BODY_BYTES, "the counts do not add up to the body's size");
     return TARN_OK;
+}
+
+/* Every block begins within its granule, the first one at byte 0. */
+static bool check_starts(const struct index *index)
+{
+    uint64_t granule = 1ull << index->granule_log2;
+    for (uint64_t b = 0; b < index->block_count; b++) {
+        uint64_t start = index_block_start(index, b);
+        if (start == INDEX_NO_START ? b == 0
+                                    : start - (b << index->granule_log2) >= granule ||
+                                          start >= index->data_bytes || (b == 0 && start != 0))
+            return false;
+    }
+    return true;
+}
+
+static bool check_top(const struct index *index)
+{
+    for (uint64_t p = 1; p < index->page_count; p++)
+        if (index->top[p] < index->top[p - 1])
+            return false;
+    return true;
 }
 
 static int read_body(int fd, const char *path, uint64_t body_checksum, struct index *index,
@@ -233,15 +375,20 @@ static int read_body(int fd, const char *path, uint64_t body_checksum, struct in
         error_prepend(error, "%s", path);
         return status;
     }
-    int result = os_read_full(index->os, fd, index->body, index->body_bytes, INDEX_HEADER_BYTES);
+    uint64_t at = index_body_at(index);
+    int result = os_read_full(index->os, fd, index->body, index->body_bytes, at);
     if (result == -ENODATA)
-        return corrupt(error, path, INDEX_HEADER_BYTES, "the file got shorter while it was read");
+        return corrupt(error, path, at, "the file got shorter while it was read");
     if (result < 0)
         return os_error(error, result, "cannot read", path);
-    if (hash_checksum(index->body, index->body_bytes, 0) != body_checksum)
-        return corrupt(error, path, INDEX_HEADER_BYTES, "the body does not match its checksum");
-    if (!ribbon_check(&index->ribbon))
-        return corrupt(error, path, INDEX_HEADER_BYTES, "impossible shard table");
+    if (index_body_checksum(index->body, index->body_bytes) != body_checksum)
+        return corrupt(error, path, at, "the body does not match its checksum");
+    if (index->layout == INDEX_BLOCKS && !ribbon_check(&index->ribbon))
+        return corrupt(error, path, at, "impossible shard table");
+    if (!check_starts(index))
+        return corrupt(error, path, at, "impossible table of starts");
+    if (!check_top(index))
+        return corrupt(error, path, at, "impossible table of pages");
     uint64_t blocks = checksum_block_count(index->data_bytes);
     if (hash_checksum(index->checksums, blocks * 8, 0) != index->data_checksum)
         return corrupt(error, path, AT_DATA_CHECKSUM, "the block checksums do not add up");

@@ -35,6 +35,7 @@ struct opening {
     struct pack *pack;
     _Atomic uint64_t block_next, bytes_done;
     _Atomic uint64_t bad_block; /* lowest block that differs from the index; UINT64_MAX: none */
+    bool keep_index; /* the file of one for data on disk is not replaced by one in memory */
     _Atomic int status;
     pthread_mutex_t lock; /* guards error */
     struct tarn_error error;
@@ -193,6 +194,12 @@ static int load_index(struct opening *o, const char *path, bool require_index,
     struct tarn_error reason;
     int status = index_read(o->os, path, &o->info, &o->options->format, o->options->duplicates,
                             &o->pack->index, &reason);
+    if (status == TARN_OK && o->pack->index->granule_log2 > 0) {
+        index_free(o->pack->index);
+        o->pack->index = NULL;
+        o->keep_index = true;
+        status = error_set(&reason, TARN_STALE, "%s: made for data that stay on disk", path);
+    }
     if (status == TARN_OK)
         return TARN_OK;
     if (require_index || status == TARN_NOMEM) {
@@ -276,7 +283,7 @@ static int ensure_index(struct opening *o, const char *path, struct tarn_error *
     if (status != TARN_OK)
         return status;
     pack->index_built = true;
-    if (o->options->index_readonly)
+    if (o->options->index_readonly || o->keep_index)
         return TARN_OK;
     struct tarn_error failure;
     if (index_write(pack->index, path, &failure) != TARN_OK)

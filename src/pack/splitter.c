@@ -1,10 +1,11 @@
 /* See splitter.h.
  *
- * Invariants, under the lock: (1) chunk_offset <= walk_offset <= read_bytes <= size. (2) Records
- * between chunk_offset and walk_offset are whole. (3) read_bytes is a multiple of the block size
- * or the file's size; the checksums of all blocks before it are set. (4) carry holds exactly the
- * bytes chunk_offset..read_bytes of a file source and is empty for a memory source.
- * Failure: any error is sticky, so that no thread goes on with a later part. */
+ * Invariants, under the lock: (1) chunk_offset <= cut_offset <= walk_offset <= read_bytes <= size.
+ * (2) Records between chunk_offset and walk_offset are whole; with a granule cut_offset is the
+ * first record in its granule, or the end; without one it is walk_offset. (3) read_bytes is a
+ * multiple of the block size or the file's size; the checksums of all blocks before it are set. (4)
+ * carry holds exactly the bytes chunk_offset..read_bytes of a file source and is empty for a memory
+ * source. Failure: any error is sticky, so that no thread goes on with a later part. */
 #include "pack/splitter.h"
 
 #include <errno.h>
@@ -95,47 +96,84 @@ static struct tarn_bytes unread_locked(const struct splitter *s)
     return (struct tarn_bytes){(const char *)s->source->memory.data + s->chunk_offset, size};
 }
 
-/* Move walk_offset over the whole records now in view. */
-static int walk_locked(struct splitter *s)
+/* Text with a granule: the first line that starts in the granule of walk_offset, or behind it. */
+static void cut_text_locked(struct splitter *s, struct tarn_bytes view)
 {
-    struct tarn_bytes view = unread_locked(s);
-    bool at_end = s->read_bytes == s->source->size;
-    if (s->format->kind == TARN_FORMAT_TEXT) {
-        /* Only the end matters here; the lines are checked by whoever parses them. */
-        uint64_t block = (s->read_bytes - 1) & ~(CHECKSUM_BLOCK_BYTES - 1);
-        /* Blocks before the last hold no newline behind walk_offset, or it would lie there. */
-        uint64_t from = s->walk_offset > block ? s->walk_offset : block;
-        const char *start = (const char *)view.data + (from - s->chunk_offset);
-        const char *newline = memrchr(start, '\n', (size_t)(s->read_bytes - from));
-        if (at_end)
-            s->walk_offset = s->read_bytes;
-        else if (newline != NULL)
-            s->walk_offset = from + (uint64_t)(newline + 1 - start);
-        else if (view.size > TARN_KEY_BYTES_MAX + TARN_VALUE_BYTES_MAX + 2)
-            return TARN_TOOBIG;
-        return TARN_OK;
+    uint64_t granule = s->walk_offset >> s->granule_log2 << s->granule_log2;
+    if (granule <= s->chunk_offset)
+        return; /* no other granule is in view */
+    /* A line starts after a newline; there is one at walk_offset - 1. */
+    const char *from = (const char *)view.data + (granule - 1 - s->chunk_offset);
+    const char *newline = memchr(from, '\n', (size_t)(s->walk_offset - (granule - 1)));
+    ASSERT(newline != NULL);
+    s->cut_offset = granule + (uint64_t)(newline - from);
+}
+
+/* Only the end matters here; the lines are checked by whoever parses them. */
+static int walk_text_locked(struct splitter *s, struct tarn_bytes view, bool at_end)
+{
+    uint64_t block = (s->read_bytes - 1) & ~(CHECKSUM_BLOCK_BYTES - 1);
+    /* Blocks before the last hold no newline behind walk_offset, or it would lie there. */
+    uint64_t from = s->walk_offset > block ? s->walk_offset : block;
+    const char *start = (const char *)view.data + (from - s->chunk_offset);
+    const char *newline = memrchr(start, '\n', (size_t)(s->read_bytes - from));
+    if (at_end)
+        s->walk_offset = s->read_bytes;
+    else if (newline != NULL)
+        s->walk_offset = from + (uint64_t)(newline + 1 - start);
+    else if (s->read_bytes - s->walk_offset > TARN_KEY_BYTES_MAX + TARN_VALUE_BYTES_MAX + 2)
+        return TARN_TOOBIG;
+    if (s->granule_log2 == 0 || at_end)
+        s->cut_offset = s->walk_offset;
+    else
+        cut_text_locked(s, view);
+    return TARN_OK;
+}
+
+/* A record starts at walk_offset. */
+static void note_start_locked(struct splitter *s)
+{
+    uint64_t at = s->walk_offset;
+    if (s->sync != NULL && s->sync[at / SYNC_BLOCK_BYTES] == SYNC_NONE)
+        s->sync[at / SYNC_BLOCK_BYTES] = (unsigned char)(at % SYNC_BLOCK_BYTES);
+    if (at >> s->granule_log2 != s->walk_granule) {
+        s->walk_granule = at >> s->granule_log2;
+        s->cut_offset = at;
     }
+}
+
+static int walk_binary_locked(struct splitter *s, struct tarn_bytes view, bool at_end)
+{
     while (s->walk_offset < s->read_bytes) {
         struct record record;
         enum format_outcome outcome =
             format_parse(s->format, view, s->walk_offset - s->chunk_offset, at_end, &record);
         if (outcome == FORMAT_INCOMPLETE && !at_end)
-            return TARN_OK;
+            break;
         if (outcome != FORMAT_OK)
             return TARN_CORRUPT;
-        unsigned char *entry = &s->sync[s->walk_offset / SYNC_BLOCK_BYTES];
-        if (*entry == SYNC_NONE)
-            *entry = (unsigned char)(s->walk_offset % SYNC_BLOCK_BYTES);
+        note_start_locked(s);
         s->walk_offset += record.size;
     }
+    if (s->granule_log2 == 0 || s->walk_offset == s->source->size)
+        s->cut_offset = s->walk_offset;
     return TARN_OK;
 }
 
-/* Hand out chunk_offset..walk_offset. A file source's buffer goes with it; what is behind the last
- * whole record is copied into the next one. */
+/* Move walk_offset over the whole records now in view, and cut_offset behind it. */
+static int walk_locked(struct splitter *s)
+{
+    struct tarn_bytes view = unread_locked(s);
+    bool at_end = s->read_bytes == s->source->size;
+    return s->format->kind == TARN_FORMAT_TEXT ? walk_text_locked(s, view, at_end)
+                                               : walk_binary_locked(s, view, at_end);
+}
+
+/* Hand out chunk_offset..cut_offset. A file source's buffer goes with it; what is behind the last
+ * whole record (or block) is copied into the next one. */
 static int hand_out_locked(struct splitter *s, struct chunk *chunk, struct tarn_error *error)
 {
-    size_t size = (size_t)(s->walk_offset - s->chunk_offset);
+    size_t size = (size_t)(s->cut_offset - s->chunk_offset);
     struct tarn_bytes view = unread_locked(s);
     if (s->source->memory.data == NULL) {
         struct buffer next = chunk->buffer;
@@ -150,13 +188,13 @@ static int hand_out_locked(struct splitter *s, struct chunk *chunk, struct tarn_
     }
     chunk->data = (struct tarn_bytes){view.data, size};
     chunk->offset = s->chunk_offset;
-    s->chunk_offset = s->walk_offset;
+    s->chunk_offset = s->cut_offset;
     return TARN_OK;
 }
 
 static int next_locked(struct splitter *s, struct chunk *chunk, struct tarn_error *error)
 {
-    while (s->walk_offset == s->chunk_offset) {
+    while (s->cut_offset == s->chunk_offset) {
         if (s->read_bytes == s->source->size)
             return TARN_NOTFOUND;
         int status = read_block_locked(s, error);

@@ -3,7 +3,9 @@
  * Each splitter_next() takes a lock, reads on (or looks on, where the data are in memory already),
  * and hands out the next whole records; parsing and hashing them is the caller's and runs outside
  * the lock. On the way the splitter fills what only a sequential pass can: the checksum of every
- * block and, for formats whose records cannot be recognised by themselves, the sync table.
+ * block and, for formats whose records cannot be recognised by themselves, the sync table. With a
+ * granule a chunk is whole blocks as well: the first record of the next chunk, and none before it,
+ * is the first to start in its granule.
  *
  * Memory: for a file source each chunk owns a buffer of about two blocks, or of the largest
  * record; a memory source copies nothing. */
@@ -55,10 +57,13 @@ struct splitter {
     const struct tarn_format *format;
     uint64_t *checksums;   /* checksum_block_count() of them; filled */
     unsigned char *sync;   /* sync_block_count(), or NULL; filled */
+    unsigned granule_log2; /* 0: none. May be set after splitter_init() */
     pthread_mutex_t lock;  /* guards all below */
     uint64_t read_bytes;   /* read and checksummed so far */
     uint64_t chunk_offset; /* start of the first record not handed out */
     uint64_t walk_offset;  /* start of the first record not known to be whole */
+    uint64_t cut_offset;   /* what is before it may be handed out */
+    uint64_t walk_granule; /* binary: of the last record walked over */
     struct buffer carry;   /* file source: bytes chunk_offset..read_bytes */
     int status;            /* sticky */
     bool bad_record;       /* status is about a record: the reader can say which */

@@ -16,14 +16,12 @@ struct memory_pack {
     struct builder_report report;
 };
 
-/* hash_mask 0: none. The data set is settled by the policy. */
-static inline void memory_pack_init(struct memory_pack *m, struct dataset *d,
-                                    enum tarn_duplicates policy, unsigned threads,
-                                    uint64_t hash_mask)
+/* The options' format is the data set's. With a granule the pack cannot be asked: its index can. */
+static inline void memory_pack_init_blocks(struct memory_pack *m, struct dataset *d,
+                                           struct builder_options options)
 {
     struct tarn_error error;
-    struct builder_options options = {
-        .format = d->format, .duplicates = policy, .threads = threads, .hash_mask = hash_mask};
+    options.format = d->format;
     *m = (struct memory_pack){0};
     m->data = malloc(d->data.size ? d->data.size : 1);
     if (d->data.size > 0)
@@ -37,7 +35,17 @@ static inline void memory_pack_init(struct memory_pack *m, struct dataset *d,
     m->pack.prefetch_bytes = 64;
     if (builder_run(&source, &options, &m->pack.index, &m->report, &error) != TARN_OK)
         fail_msg("%s", error.text);
-    dataset_settle(d, policy);
+    dataset_settle(d, options.duplicates);
+}
+
+/* hash_mask 0: none. The data set is settled by the policy. */
+static inline void memory_pack_init(struct memory_pack *m, struct dataset *d,
+                                    enum tarn_duplicates policy, unsigned threads,
+                                    uint64_t hash_mask)
+{
+    memory_pack_init_blocks(
+        m, d,
+        (struct builder_options){.duplicates = policy, .threads = threads, .hash_mask = hash_mask});
 }
 
 static inline void memory_pack_done(struct memory_pack *m)

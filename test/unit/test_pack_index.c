@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/block_check.h"
 #include "lib/dataset.h"
 #include "lib/fault_malloc.h"
 #include "lib/fault_os.h"
@@ -42,9 +43,9 @@ static void add_numbered(struct dataset *d, size_t count)
     }
 }
 
-/* repeat: as for dataset_add_random(); 0: no key repeats. */
-static void fixture_fill(struct fixture *f, const struct tarn_format *format, size_t count,
-                         unsigned repeat)
+/* repeat: as for dataset_add_random(); 0: no key repeats. granule_log2 0: an index of bytes. */
+static void fixture_fill_blocks(struct fixture *f, const struct tarn_format *format, size_t count,
+                                unsigned repeat, unsigned granule_log2, unsigned fingerprint_bits)
 {
     struct tarn_error error;
     dataset_init(&f->dataset, format);
@@ -52,11 +53,20 @@ static void fixture_fill(struct fixture *f, const struct tarn_format *format, si
         dataset_add_random(&f->dataset, count, count, 8, 30, repeat);
     else
         add_numbered(&f->dataset, count);
-    memory_pack_init(&f->memory, &f->dataset, TARN_DUPLICATES_LAST, 1, 0);
+    memory_pack_init_blocks(&f->memory, &f->dataset,
+                            (struct builder_options){.threads = 1,
+                                                     .granule_log2 = granule_log2,
+                                                     .fingerprint_bits = fingerprint_bits});
     f->memory.pack.index->data_mtime_ns = MTIME;
     if (index_write(f->memory.pack.index, f->path, &error) != TARN_OK)
         fail_msg("%s", error.text);
     assert_true(file_read(f->path, &f->file));
+}
+
+static void fixture_fill(struct fixture *f, const struct tarn_format *format, size_t count,
+                         unsigned repeat)
+{
+    fixture_fill_blocks(f, format, count, repeat, 0, 0);
 }
 
 static void fixture_empty(struct fixture *f)
@@ -111,6 +121,10 @@ static void assert_same_index(const struct index *a, const struct index *b)
     assert_int_equal(a->ribbon.bits, b->ribbon.bits);
     assert_int_equal(a->ribbon.shard_count, b->ribbon.shard_count);
     assert_int_equal(a->ribbon.groups_bytes, b->ribbon.groups_bytes);
+    assert_int_equal(a->layout, b->layout);
+    assert_int_equal(a->granule_log2, b->granule_log2);
+    assert_int_equal(a->fingerprint_bits, b->fingerprint_bits);
+    assert_int_equal(a->block_count, b->block_count);
     assert_int_equal(a->body_bytes, b->body_bytes);
     assert_memory_equal(a->body, b->body, a->body_bytes);
 }
@@ -141,6 +155,30 @@ static void round_trip(void **context)
     index_free(NULL);
 }
 
+/* The same with blocks, which the pack in memory does not ask. */
+static void round_trip_blocks(void **context)
+{
+    struct fixture *f = *context;
+    static const unsigned granules[] = {9, 12, 15, 16, 18, 24};
+    for (size_t i = 0; i < dataset_formats_count; i++) {
+        for (size_t g = 0; g < sizeof granules / sizeof *granules; g++) {
+            struct index *index;
+            struct tarn_error error;
+            fixture_fill_blocks(f, &dataset_formats[i], i + g ? 3000 : 0, 7, granules[g],
+                                (unsigned)(i + g) % 9);
+            struct os_file_info data = {.size = f->dataset.data.size, .mtime_ns = MTIME};
+            assert_int_equal(index_read(os_real(), f->path, &data, &f->dataset.format,
+                                        TARN_DUPLICATES_LAST, &index, &error),
+                             TARN_OK);
+            assert_same_index(f->memory.pack.index, index);
+            assert_null(index->sync);
+            check_blocks(index, NULL, &f->dataset);
+            index_free(index);
+            fixture_empty(f);
+        }
+    }
+}
+
 /* --- damaged --- */
 
 static void assert_refused(const struct fixture *f, struct tarn_bytes file, const char *what,
@@ -163,7 +201,7 @@ static void every_byte_flipped(void **context)
     struct fixture *f = *context;
     static const unsigned char patterns[] = {0x01, 0x80, 0xff, 0x10};
     for (size_t i = 0; i < dataset_formats_count; i += 2) {
-        fixture_fill(f, &dataset_formats[i], 30, 4);
+        fixture_fill_blocks(f, &dataset_formats[i], 30, 4, i == 2 ? 9 : 0, i);
         for (size_t at = 0; at < f->file.size; at++) {
             for (size_t p = 0; p < sizeof patterns; p++) {
                 f->file.data[at] ^= patterns[p];
@@ -261,7 +299,7 @@ static void stale(void **context)
     }
     /* another version of the index's own format */
     fixture_fill(f, format, 10, 0);
-    store_u32le(f->file.data + FORGE_VERSION, 2);
+    store_u32le(f->file.data + FORGE_VERSION, 1);
     forge_checksums(f->file.data, f->file.size);
     struct memory_os m;
     struct index *index;
@@ -313,6 +351,16 @@ static void interrogate(const struct fixture *f, struct index *index, uint64_t s
         pack_scan(&pack, &cursor, 7, visit_nothing, NULL);
 }
 
+static void interrogate_blocks(const struct index *index, uint64_t seed)
+{
+    uint64_t offset, size;
+    for (int i = 0; i < 64; i++)
+        (void)ribbon_query(&index->ribbon, random_next(&seed));
+    for (uint64_t b = 0; b < index->block_count && b < 1000; b++)
+        if (index_block_range(index, b, &offset, &size))
+            assert_true(offset < index->data_bytes && size <= index->data_bytes - offset);
+}
+
 /* Read the forged file; if it is believed, interrogate it. Returns whether it was. */
 static bool try_forged(const struct fixture *f, unsigned char *file, size_t size, uint64_t seed)
 {
@@ -326,8 +374,10 @@ static bool try_forged(const struct fixture *f, unsigned char *file, size_t size
         assert_int_equal(m.maps, 0);
         return false;
     }
-    if (index->data_bytes == f->dataset.data.size)
+    if (index->data_bytes == f->dataset.data.size && index->granule_log2 == 0)
         interrogate(f, index, seed);
+    else if (index->layout == INDEX_BLOCKS)
+        interrogate_blocks(index, seed);
     index_free(index);
     assert_int_equal(m.maps, 0);
     return true;
@@ -337,10 +387,12 @@ static bool try_forged(const struct fixture *f, unsigned char *file, size_t size
 static void forged_header(void **context)
 {
     struct fixture *f = *context;
-    for (size_t i = 0; i < 3; i++) {
-        fixture_fill(f, &dataset_formats[i], 60, 5);
+    for (size_t i = 0; i < 4; i++) {
+        fixture_fill_blocks(f, &dataset_formats[i], 60, 5, i == 3 ? 9 : 0, 0);
         unsigned char *copy = malloc(f->file.size);
-        for (size_t at = FORGE_DATA_BYTES; at < FORGE_SECRET; at += 8) {
+        for (size_t at = FORGE_DATA_BYTES; at < FORGE_RESERVED; at += 8) {
+            if (at == FORGE_SECRET)
+                at = FORGE_GRANULE;
             uint64_t old = load_u64le(f->file.data + at);
             for (int shape = 0; shape < 3 * 64 + 4; shape++) {
                 uint64_t bit = 1ull << (shape & 63);
@@ -365,7 +417,7 @@ static void forged_body(void **context)
     uint64_t random = 7;
     size_t believed = 0;
     for (size_t i = 0; i < dataset_formats_count; i++) {
-        fixture_fill(f, &dataset_formats[i], 200, 5);
+        fixture_fill_blocks(f, &dataset_formats[i], 200, 5, i == 1 || i == 4 ? 9 : 0, 0);
         size_t size_max = f->file.size + 512;
         for (int round = 0; round < 600; round++) {
             /* exactly as large as the file, so that reading on is seen */
@@ -403,7 +455,7 @@ static void forged_sync(void **context)
         fixture_fill(f, &dataset_formats[i], 300, 0);
         struct forge_layout l = forge_layout(f->file.data, f->file.size);
         for (unsigned value = 0; value < 256; value += value % 250 == 4 ? 50 : 1) {
-            memset(f->file.data + l.sync, (int)value, l.groups - l.sync);
+            memset(f->file.data + l.sync, (int)value, l.starts - l.sync);
             assert_true(try_forged(f, f->file.data, f->file.size, value));
         }
         fixture_empty(f);
@@ -539,12 +591,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(round_trip),           TEST(every_byte_flipped),
-        TEST(every_length),         TEST(stale),
-        TEST(missing_and_unusable), TEST(shrinks_meanwhile),
-        TEST(forged_header),        TEST(forged_body),
-        TEST(forged_sync),          TEST(failing_writes),
-        TEST(forged_exceptions),    TEST(failing_reads),
+        TEST(round_trip),
+        TEST(round_trip_blocks),
+        TEST(every_byte_flipped),
+        TEST(every_length),
+        TEST(stale),
+        TEST(missing_and_unusable),
+        TEST(shrinks_meanwhile),
+        TEST(forged_header),
+        TEST(forged_body),
+        TEST(forged_sync),
+        TEST(failing_writes),
+        TEST(forged_exceptions),
+        TEST(failing_reads),
         TEST(failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
