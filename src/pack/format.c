@@ -164,6 +164,62 @@ enum format_outcome format_parse(const struct tarn_format *format, struct tarn_b
     return parse_varint(start, left, ret_record);
 }
 
+static enum format_outcome parse_text_head(const struct tarn_format *format,
+                                           const unsigned char *start, uint64_t left,
+                                           struct record_head *ret_head)
+{
+    unsigned char a = format->separator_set ? format->separator : ' ';
+    unsigned char b = format->separator_set ? format->separator : '\t';
+    uint64_t key_left = left > TARN_KEY_BYTES_MAX + 1 ? TARN_KEY_BYTES_MAX + 1 : left;
+    const unsigned char *end = find_separator(start, start + key_left, a, b);
+    uint64_t size = (uint64_t)(end - start);
+    if (size == key_left)
+        return size > TARN_KEY_BYTES_MAX ? FORMAT_KEY_TOOBIG : FORMAT_INCOMPLETE;
+    if (*end == '\n')
+        return FORMAT_NO_SEPARATOR;
+    *ret_head = (struct record_head){{start, size}, size + 1, UINT64_MAX};
+    return FORMAT_OK;
+}
+
+/* One of a binary record's two sizes. Returns the bytes it takes, 0: INCOMPLETE, -1: BAD_SIZE. */
+static int parse_size(const struct tarn_format *format, const unsigned char *p, uint64_t left,
+                      uint64_t *ret_size)
+{
+    static const unsigned char widths[] = {
+        [TARN_SIZE_U32] = 4, [TARN_SIZE_U16] = 2, [TARN_SIZE_U64] = 8};
+    if (format->size_type == TARN_SIZE_VARINT)
+        return load_varint(p, left, ret_size);
+    unsigned width = widths[format->size_type];
+    if (left < width)
+        return 0;
+    *ret_size = load_size(p, width, format->big_endian);
+    return (int)width;
+}
+
+enum format_outcome format_parse_head(const struct tarn_format *format, struct tarn_bytes data,
+                                      uint64_t offset, struct record_head *ret_head)
+{
+    const unsigned char *start = (const unsigned char *)data.data + offset;
+    uint64_t left = data.size - offset, key_size, value_size;
+    if (format->kind != TARN_FORMAT_BINARY)
+        return parse_text_head(format, start, left, ret_head);
+    int taken = parse_size(format, start, left, &key_size);
+    if (taken <= 0)
+        return taken < 0 ? FORMAT_BAD_SIZE : FORMAT_INCOMPLETE;
+    if (key_size > TARN_KEY_BYTES_MAX)
+        return FORMAT_KEY_TOOBIG;
+    uint64_t at = (uint64_t)taken + key_size;
+    if (left < at)
+        return FORMAT_INCOMPLETE;
+    int more = parse_size(format, start + at, left - at, &value_size);
+    if (more <= 0)
+        return more < 0 ? FORMAT_BAD_SIZE : FORMAT_INCOMPLETE;
+    if (value_size > TARN_VALUE_BYTES_MAX)
+        return FORMAT_VALUE_TOOBIG;
+    *ret_head = (struct record_head){{start + taken, key_size}, at + (uint64_t)more, value_size};
+    return FORMAT_OK;
+}
+
 int format_error(enum format_outcome outcome, const char *path, uint64_t offset, uint64_t record,
                  struct tarn_error *error)
 {

@@ -32,6 +32,16 @@ enum format_outcome {
 enum format_outcome format_parse(const struct tarn_format *format, struct tarn_bytes data,
                                  uint64_t offset, bool at_end, struct record *ret_record);
 
+/* Of a record whose value may lie beyond what is at hand: what stands before it. */
+struct record_head {
+    struct tarn_bytes key; /* a view into the data parsed */
+    uint64_t value_at;     /* from the record's start; behind the value the record ends */
+    uint64_t value_size;   /* UINT64_MAX: text, where it goes on up to the line's end */
+};
+/* As format_parse(), and INCOMPLETE only if the data end before the value begins. */
+enum format_outcome format_parse_head(const struct tarn_format *format, struct tarn_bytes data,
+                                      uint64_t offset, struct record_head *ret_head);
+
 /* Fill *error for a failed outcome: "data.bin: record 17 at byte 1234: key size 70000 is over the
  * limit of 65535 bytes". Returns CORRUPT or TOOBIG. */
 int format_error(enum format_outcome outcome, const char *path, uint64_t offset, uint64_t record,

@@ -35,12 +35,13 @@ struct lookup {
     const struct disk_pack *pack;
     struct tarn_bytes key;
     uint64_t hash;
-    uint64_t start, end;   /* the bytes wanted of the file, exactly */
-    uint64_t number;       /* of the block or page that is being read */
-    uint64_t exception;    /* of the index's list: the next to be tried */
-    uint64_t fallback;     /* (text) where a far value begins whose end is to be looked at */
-    uint32_t checksum;     /* of the block, where the index's page has it */
-    unsigned char reading; /* enum in lookup.c */
+    uint64_t start, end;               /* the bytes wanted of the file, exactly */
+    uint64_t number;                   /* of the block or page that is being read */
+    uint64_t exception, exception_end; /* of the index's list: those still to be tried */
+    uint64_t value_at;                 /* READING_TAIL: where the value begins in the file */
+    uint64_t page;                     /* whose entry led here */
+    uint64_t bound;                    /* blocks of this hash up to here have been tried */
+    unsigned char reading;             /* enum lookup_reading */
 };
 
 /* Where a value lies that is not read at once. */
@@ -55,6 +56,9 @@ struct lookup_found {
     bool far;                  /* the value's data is NULL, its size right; it lies there: */
     struct lookup_far place;
 };
+
+/* Bytes of the largest read that is ever asked for, pieces included. */
+uint64_t lookup_read_bytes_max(const struct disk_pack *pack);
 
 /* NOTFOUND (known without a read) or LOOKUP_READ. */
 TARN_MUST int lookup_begin(const struct disk_pack *pack, struct tarn_bytes key, struct lookup *ret);
