@@ -68,20 +68,34 @@ int disk_read(const struct os *os, int fd, void *data, size_t size, uint64_t off
     return 0;
 }
 
+int disk_reserve(const struct disk_pack *pack, struct disk_buffer *buffer, size_t size,
+                 struct tarn_error *error)
+{
+    if (disk_buffer_reserve(buffer, size))
+        return TARN_OK;
+    return error_set(error, TARN_NOMEM, "%s: out of memory: a read has %zu bytes", pack->path,
+                     size);
+}
+
+int disk_step(struct lookup *l, struct disk_buffer *buffer, struct lookup_found *ret_found,
+              struct tarn_error *error)
+{
+    size_t got;
+    int status = disk_reserve(l->pack, buffer, l->size, error);
+    if (status != TARN_OK)
+        return status;
+    int result = disk_read(l->pack->os, l->fd, buffer->data, l->size, l->offset, &got);
+    return result < 0 ? lookup_failed(l, result, error)
+                      : lookup_next(l, buffer->data, got, ret_found, error);
+}
+
 int disk_find(const struct disk_pack *pack, struct tarn_bytes key, struct disk_buffer *buffer,
               struct lookup_found *ret_found, struct tarn_error *error)
 {
     struct lookup l;
     int status = lookup_begin(pack, key, &l);
-    while (status == LOOKUP_READ) {
-        size_t got;
-        if (!disk_buffer_reserve(buffer, l.size))
-            return error_set(error, TARN_NOMEM, "%s: out of memory: a read has %zu bytes",
-                             pack->path, l.size);
-        int result = disk_read(pack->os, l.fd, buffer->data, l.size, l.offset, &got);
-        status = result < 0 ? lookup_failed(&l, result, error)
-                            : lookup_next(&l, buffer->data, got, ret_found, error);
-    }
+    while (status == LOOKUP_READ)
+        status = disk_step(&l, buffer, ret_found, error);
     return status;
 }
 
@@ -99,11 +113,12 @@ int disk_value(const struct disk_pack *pack, const struct lookup_found *found,
         struct piece p;
         size_t got;
         piece_begin(pack, &found->place, at, &p);
-        if (!disk_buffer_reserve(buffer, p.size))
-            return error_set(error, TARN_NOMEM, "%s: out of memory", pack->path);
+        int status = disk_reserve(pack, buffer, p.size, error);
+        if (status != TARN_OK)
+            return status;
         int result = disk_read(pack->os, p.fd, buffer->data, p.size, p.offset, &got);
-        int status = result < 0 ? piece_failed(&p, result, error)
-                                : piece_finish(&p, buffer->data, got, &view, error);
+        status = result < 0 ? piece_failed(&p, result, error)
+                            : piece_finish(&p, buffer->data, got, &view, error);
         if (status != TARN_OK)
             return status;
         buffer_append(out, view.data, view.size);

@@ -84,6 +84,15 @@ void disk_buffer_done(struct disk_buffer *b);
 TARN_MUST int disk_read(const struct os *os, int fd, void *data, size_t size, uint64_t offset,
                         size_t *ret_got);
 
+/* Room in `buffer`; NOMEM with its error. */
+TARN_MUST int disk_reserve(const struct disk_pack *pack, struct disk_buffer *buffer, size_t size,
+                           struct tarn_error *error);
+
+/* Read what the lookup asks for, wait, and go on: what lookup_next() says, IO, NOMEM. */
+struct lookup;
+TARN_MUST int disk_step(struct lookup *l, struct disk_buffer *buffer,
+                        struct lookup_found *ret_found, struct tarn_error *error);
+
 /* The record of a key: lookup.h, driven to its end. Views into `buffer`, valid until it is used
  * again. TARN_OK, NOTFOUND. Errors: IO, CORRUPT, STALE (the file is shorter than it was), NOMEM. */
 TARN_MUST int disk_find(const struct disk_pack *pack, struct tarn_bytes key,

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "core/codec.h"
 #include "lib/dataset.h"
 #include "lib/memory_os.h"
 #include "lib/test.h"
