@@ -129,7 +129,7 @@ static int go_on(struct lookup *l)
     return l->pack->layout == DISK_PAGES ? lookup_page_again(l) : next_exception(l);
 }
 
-int lookup_next(struct lookup *l, const void *data, size_t size, struct lookup_found *ret_found,
+int lookup_next(struct lookup *l, void *data, size_t size, struct lookup_found *ret_found,
                 struct tarn_error *error)
 {
     const unsigned char *bytes = lookup_arrived(l, data, size, error);
@@ -177,7 +177,7 @@ void piece_begin(const struct disk_pack *pack, const struct lookup_far *value, u
                                                   ~(uint64_t)(DISK_ALIGN_BYTES - 1));
 }
 
-int piece_finish(const struct piece *p, const void *data, size_t size, struct tarn_bytes *ret_view,
+int piece_finish(const struct piece *p, void *data, size_t size, struct tarn_bytes *ret_view,
                  struct tarn_error *error)
 {
     const struct disk_pack *pack = p->pack;

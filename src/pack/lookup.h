@@ -64,11 +64,11 @@ uint64_t lookup_read_bytes_max(const struct disk_pack *pack);
 TARN_MUST int lookup_begin(const struct disk_pack *pack, struct tarn_bytes key, struct lookup *ret);
 
 /* What was asked for has been read: `size` bytes of it, fewer than l->size only because the file
- * ends. TARN_OK, NOTFOUND, LOOKUP_READ: more is needed, what was read no longer. Errors, with path
- * and offset: CORRUPT, STALE (the file is shorter than when it was opened). Whether the key is
- * there is not known then; other keys are not affected. */
-TARN_MUST int lookup_next(struct lookup *l, const void *data, size_t size,
-                          struct lookup_found *ret_found, struct tarn_error *error);
+ * ends; they may be moved within `data`. TARN_OK, NOTFOUND, LOOKUP_READ: more is needed, what was
+ * read no longer. Errors, with path and offset: CORRUPT, STALE (the file is shorter than when it
+ * was opened). Whether the key is there is not known then; other keys are not affected. */
+TARN_MUST int lookup_next(struct lookup *l, void *data, size_t size, struct lookup_found *ret_found,
+                          struct tarn_error *error);
 
 /* The read failed with this negative errno: fills the error with path and offset; returns IO. */
 int lookup_failed(const struct lookup *l, int negative_errno, struct tarn_error *error);
@@ -91,7 +91,7 @@ void piece_begin(const struct disk_pack *pack, const struct lookup_far *value, u
                  struct piece *ret);
 /* As lookup_next(). ret_view: bytes of the value from `at` on, 1..DISK_FAR_BYTES; the next piece
  * begins behind them. Errors: CORRUPT, STALE. */
-TARN_MUST int piece_finish(const struct piece *p, const void *data, size_t size,
+TARN_MUST int piece_finish(const struct piece *p, void *data, size_t size,
                            struct tarn_bytes *ret_view, struct tarn_error *error);
 int piece_failed(const struct piece *p, int negative_errno, struct tarn_error *error);
 

@@ -77,27 +77,20 @@ int lookup_page_again(struct lookup *l)
     return ask_page(l, l->page);
 }
 
-static int bad_page(const struct lookup *l, const char *what, struct tarn_error *error)
-{
-    return error_set_at(error, TARN_CORRUPT, l->start, UINT64_MAX,
-                        "%s: damaged at byte %" PRIu64 ": %s; build the index anew",
-                        l->pack->index_path, l->start, what);
-}
-
-static int check_page(const struct lookup *l, const unsigned char *data, struct page *ret_page,
-                      struct tarn_error *error)
+/* NULL, or what is wrong. */
+static const char *check_page(const struct lookup *l, const unsigned char *data,
+                              struct page *ret_page)
 {
     const struct index *index = l->pack->index;
-    struct page p = {data + INDEX_PAGE_HEADER_BYTES, load_u64le(data + 8),
-                     index_entry_bytes(index)};
+    *ret_page = (struct page){data + INDEX_PAGE_HEADER_BYTES, load_u64le(data + 8),
+                              index_entry_bytes(index)};
     if (load_u64le(data) != hash_checksum(data + 8, INDEX_PAGE_BYTES - 8, 0))
-        return bad_page(l, "a page does not match its checksum", error);
-    if (p.count == 0 || p.count > index_page_entries(index))
-        return bad_page(l, "a page has an impossible count", error);
-    if (entry_hash(&p, 0) != index->top[l->page])
-        return bad_page(l, "a page is not the one that should be here", error);
-    *ret_page = p;
-    return TARN_OK;
+        return "a page does not match its checksum";
+    if (ret_page->count == 0 || ret_page->count > index_page_entries(index))
+        return "a page has an impossible count";
+    if (entry_hash(ret_page, 0) != index->top[l->page])
+        return "a page is not the one that should be here";
+    return NULL;
 }
 
 /* How many entries are lower than (hash, bound). */
@@ -143,8 +136,10 @@ static int step_up(struct lookup *l, const struct page *p)
 int lookup_page_finish(struct lookup *l, const unsigned char *data, struct tarn_error *error)
 {
     struct page page;
-    int status = check_page(l, data, &page, error);
-    if (status != TARN_OK)
-        return status;
+    const char *wrong = check_page(l, data, &page);
+    if (wrong != NULL)
+        return error_set_at(error, TARN_CORRUPT, l->start, UINT64_MAX,
+                            "%s: damaged at byte %" PRIu64 ": %s; build the index anew",
+                            l->pack->index_path, l->start, wrong);
     return first_counts(l) ? step_up(l, &page) : step_down(l, &page);
 }
