@@ -168,8 +168,14 @@ TURNS_WRAP := $(addprefix -Wl$(comma)--wrap=,clock_gettime lock_wait nanosleep s
 HELD_TESTS := unit/test_server_gate fault/test_server_gate
 HELD_WRAP := $(addprefix -Wl$(comma)--wrap=tarn_,reached session_sequence sequence hurry \
     await log_stats_get)
+# A data file on disk whose reads come when the test says so (test/lib/late_disk.h).
+LATE_TESTS := unit/test_server_fetch
+LATE_WRAP := $(addprefix -Wl$(comma)--wrap=tarn_,fetch_begin fetch_end fetch_submit fetch_fd \
+    fetch_poll stream_open stream_next stream_piece stream_close get get_record get_expiry usage \
+    get_many get_together)
 test_wrap = $(TEST_WRAP) $(if $(filter $(1),$(TURNS_TESTS)),$(TURNS_WRAP)) \
-            $(if $(filter $(1),$(HELD_TESTS)),$(HELD_WRAP))
+            $(if $(filter $(1),$(HELD_TESTS)),$(HELD_WRAP)) \
+            $(if $(filter $(1),$(LATE_TESTS)),$(LATE_WRAP))
 TESTLIB_OBJECTS := $(patsubst test/lib/%.c,$(B)/testlib/%.o,$(wildcard test/lib/*.c))
 
 $(B)/testlib/%.o: test/lib/%.c

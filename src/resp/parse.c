@@ -79,8 +79,8 @@ size_t resp_parser_bytes_needed(const struct resp_parser *p)
     return p->bytes_needed;
 }
 
-/* Forget the present request, whatever became of it. The arguments stay readable. */
-static void parser_reset(struct resp_parser *p)
+/* The arguments stay readable. */
+void resp_parser_reset(struct resp_parser *p)
 {
     p->busy = false;
     p->offset = 0;
@@ -108,7 +108,7 @@ static void parser_begin(struct resp_parser *p)
 static enum resp_outcome parser_fail(struct resp_parser *p, const char *what)
 {
     snprintf(p->error_text, sizeof p->error_text, "Protocol error: %s", what);
-    parser_reset(p);
+    resp_parser_reset(p);
     return RESP_INVALID;
 }
 
@@ -116,7 +116,7 @@ static enum resp_outcome parser_fail(struct resp_parser *p, const char *what)
 static enum resp_outcome parser_fail_memory(struct resp_parser *p)
 {
     snprintf(p->error_text, sizeof p->error_text, "out of memory: no room for the arguments");
-    parser_reset(p);
+    resp_parser_reset(p);
     return RESP_INVALID;
 }
 
@@ -507,6 +507,6 @@ enum resp_outcome resp_parse(struct resp_parser *p, struct tarn_bytes input,
                        ret_request);
     }
     *ret_size = size;
-    parser_reset(p);
+    resp_parser_reset(p);
     return outcome;
 }

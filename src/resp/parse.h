@@ -42,6 +42,9 @@ enum resp_outcome resp_parse(struct resp_parser *p, struct tarn_bytes input,
                              size_t args_capacity, struct resp_request *ret_request,
                              size_t *ret_size);
 
+/* Forget the request that was incomplete at the last call: the next input starts with another. */
+void resp_parser_reset(struct resp_parser *p);
+
 /* After RESP_INVALID: what to answer after "-ERR ", e.g. "Protocol error: invalid bulk length",
  * word for word as Redis 7. */
 const char *resp_parser_error(const struct resp_parser *p);

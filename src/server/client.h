@@ -64,7 +64,10 @@ void client_count_lookups(struct client *client, uint64_t hits, uint64_t misses)
 
 /* Forget MULTI's queue and WATCH; also when the client goes. */
 void client_transaction_end(struct client *client);
-bool client_transaction_writes(const struct client *client);  /* is a queued request a write? */
+bool client_transaction_writes(const struct client *client); /* is a queued request a write? */
+/* The keys of all queued requests; how many there are. */
+size_t client_transaction_keys_count(const struct client *client);
+void client_transaction_keys(const struct client *client, struct tarn_bytes *ret_keys);
 size_t client_transaction_bytes(const struct client *client); /* memory of the queue */
 
 /* What is done on a thread of its own. */

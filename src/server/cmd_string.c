@@ -28,13 +28,14 @@ void cmd_strlen(struct client *client, const struct resp_request *request, struc
 }
 
 /* Both ends count from 0, or from the end when negative, and are inside the range. */
-void cmd_getrange(struct client *client, const struct resp_request *request,
-                  struct tarn_bytes value)
+bool cmd_getrange_of(struct client *client, const struct resp_request *request, size_t value_size,
+                     size_t *ret_offset, size_t *ret_size)
 {
     int64_t start, end;
+    *ret_offset = *ret_size = 0;
     if (!command_arg_int(client, request, 2, &start) || !command_arg_int(client, request, 3, &end))
-        return;
-    int64_t size = value.data != NULL ? (int64_t)value.size : 0; /* <= 512 MiB: no overflow */
+        return false;
+    int64_t size = (int64_t)value_size; /* <= 512 MiB: no overflow */
     bool empty = start < 0 && end < 0 && start > end;
     if (start < 0)
         start = start + size > 0 ? start + size : 0;
@@ -42,11 +43,23 @@ void cmd_getrange(struct client *client, const struct resp_request *request,
         end = end + size > 0 ? end + size : 0;
     if (end >= size)
         end = size - 1;
-    if (empty || size == 0 || start > end) {
-        reply_bulk(&client->reply, (struct tarn_bytes){"", 0});
+    if (empty || size == 0 || start > end)
+        return true;
+    *ret_offset = (size_t)start;
+    *ret_size = (size_t)(end - start + 1);
+    return true;
+}
+
+void cmd_getrange(struct client *client, const struct resp_request *request,
+                  struct tarn_bytes value)
+{
+    size_t offset, size;
+    if (!cmd_getrange_of(client, request, value.data != NULL ? value.size : 0, &offset, &size))
         return;
-    }
-    client_reply_part(client, value, (size_t)start, (size_t)(end - start + 1));
+    if (size == 0)
+        reply_bulk(&client->reply, (struct tarn_bytes){"", 0});
+    else
+        client_reply_part(client, value, offset, size);
 }
 
 /* --- changing a part of a value --- */

@@ -252,14 +252,31 @@ static void execute(struct client *client, struct queued *queued)
     monitor_feed(client, command, &request);
 }
 
-/* All keys of the transaction, queued and watched, at ret_keys. */
-static void collect_keys(const struct transaction *t, struct tarn_bytes *ret_keys)
+/* All keys of the queued requests, at ret_keys. */
+static void queued_keys(const struct transaction *t, struct tarn_bytes *ret_keys)
 {
     for (size_t i = 0; i < t->count; i++) {
         struct resp_request request = {t->queue[i]->args, t->queue[i]->args_count};
         ret_keys += command_keys(t->queue[i]->command, &request, ret_keys);
     }
-    watched_keys(&t->watched, ret_keys);
+}
+
+size_t client_transaction_keys_count(const struct client *client)
+{
+    return client->transaction != NULL ? client->transaction->keys_count : 0;
+}
+
+void client_transaction_keys(const struct client *client, struct tarn_bytes *ret_keys)
+{
+    if (client->transaction != NULL)
+        queued_keys(client->transaction, ret_keys);
+}
+
+/* All keys of the transaction, queued and watched, at ret_keys. */
+static void collect_keys(const struct transaction *t, struct tarn_bytes *ret_keys)
+{
+    queued_keys(t, ret_keys);
+    watched_keys(&t->watched, ret_keys + t->keys_count);
 }
 
 /* What the requests that may need memory will store, as far as they tell: key and, of the arguments

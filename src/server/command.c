@@ -289,11 +289,6 @@ bool command_client_is_authenticated(struct client *client)
     return open;
 }
 
-static inline bool arity_fits(const struct command *command, size_t count)
-{
-    return command->arity >= 0 ? count == (size_t)command->arity : count >= (size_t)-command->arity;
-}
-
 static const struct command *admit(struct client *client, const struct resp_request *request)
 {
     const struct command *command = command_find_request(request);
@@ -305,7 +300,7 @@ static const struct command *admit(struct client *client, const struct resp_requ
             reply_unknown_command(client, request);
         return NULL;
     }
-    if (!arity_fits(command, request->count)) {
+    if (!command_takes(command, request->count)) {
         command_reply_arity(client, command->full_name);
         return NULL;
     }

@@ -82,6 +82,12 @@ struct command {
     unsigned id; /* dense number of top-level commands and subcommands, for statistics */
 };
 
+/* May a request of the command have so many arguments, its name counted? */
+static inline bool command_takes(const struct command *command, size_t count)
+{
+    return command->arity >= 0 ? count == (size_t)command->arity : count >= (size_t)-command->arity;
+}
+
 /* The top-level command of that name, or NULL. Case is ignored. The hot path: GET is one compare
  * of a word, the others a binary search over sorted rows; no allocation. */
 const struct command *command_find(struct tarn_bytes name);

@@ -102,6 +102,9 @@ void cmd_get(struct client *client, const struct resp_request *request, struct t
 void cmd_strlen(struct client *client, const struct resp_request *request, struct tarn_bytes value);
 void cmd_getrange(struct client *client, const struct resp_request *request,
                   struct tarn_bytes value);
+/* What GETRANGE asks for of a value of this size; false after having answered why nothing. */
+bool cmd_getrange_of(struct client *client, const struct resp_request *request, size_t value_size,
+                     size_t *ret_offset, size_t *ret_size);
 void cmd_append(struct client *client, const struct resp_request *request);
 void cmd_setrange(struct client *client, const struct resp_request *request);
 void cmd_mget(struct client *client, const struct resp_request *request);

@@ -27,6 +27,7 @@
 #include <sys/epoll.h>
 
 #include "os/socket.h"
+#include "server/fetch.h"
 #include "server/gate.h"
 #include "server/log.h"
 #include "server/park.h"
@@ -190,6 +191,7 @@ void connection_close(struct connection *c)
     if (w->output.bytes.size > 0 || w->output.refs_count > 0 || w->output.bytes.failed)
         output_done(&w->output); /* what is left there is this connection's */
     drop_output(c);
+    fetch_forget(c);
     client_transaction_end(&c->client);
     client_monitor_end(&c->client);
     park_forget(c);
@@ -415,6 +417,7 @@ static void resume(struct connection *c)
         return;
     size_t taken = connection_execute(c, input);
     run_finish(c->client.worker, c);
+    fetch_done(c);
     keep_input(c, input, taken, false);
 }
 
@@ -475,6 +478,10 @@ void connection_end_turn(struct connection *c)
         bool was_held = c->held;
         if (c->state != CONNECTION_DEAD)
             connection_send(c);
+        if (c->stream.source != NULL && c->state == CONNECTION_OPEN && fetch_send_on(c)) {
+            fetch_go_on(c);
+            return;
+        }
         if (!was_held || c->held || c->parked || c->gated || c->state != CONNECTION_OPEN)
             break;
         resume(c); /* the client has read meanwhile: no event will tell */
@@ -482,6 +489,10 @@ void connection_end_turn(struct connection *c)
     if (c->state == CONNECTION_OPEN && atomic_load_explicit(&c->kill, memory_order_relaxed))
         c->state = CONNECTION_CLOSING;
     if (c->state != CONNECTION_OPEN) {
+        if (c->stream.source != NULL)
+            c->state = CONNECTION_DEAD; /* in the middle of a value: nothing can follow */
+        else
+            fetch_forget(c);
         park_forget(c);
         client_monitor_end(&c->client);
     }
@@ -573,8 +584,16 @@ void connection_go_on(struct connection *c)
     connection_end_turn(c);
 }
 
+/* Does it wait for the data file? It will go on. */
+static bool is_reading(const struct connection *c)
+{
+    return c->state == CONNECTION_OPEN && (c->fetching || c->stream.source != NULL);
+}
+
 void connection_stop(struct connection *c)
 {
+    if (is_reading(c))
+        return;
     if (c->parked && c->parked_to_end) {
         c->parked = false;
         c->state = CONNECTION_CLOSING;
@@ -590,9 +609,13 @@ void connection_stop(struct connection *c)
     if (c->state == CONNECTION_OPEN) {
         c->insistent = true;
         resume(c);
-        for (int i = 0; i < STOP_ROUNDS_MAX && c->state == CONNECTION_OPEN; i++)
+        for (int i = 0; i < STOP_ROUNDS_MAX && c->state == CONNECTION_OPEN && !is_reading(c); i++)
             if (c->input_ended || receive(c, false) != RECEIVED_MORE)
                 break;
+        if (is_reading(c)) {
+            connection_end_turn(c);
+            return;
+        }
     }
     if (c->state == CONNECTION_OPEN)
         c->state = CONNECTION_CLOSING;

@@ -45,7 +45,7 @@ struct connection {
     uint32_t events;    /* watched now */
     bool input_ended;   /* the client has sent FIN */
     bool held;          /* complete requests may wait in `input` until output was read */
-    bool parked;        /* waits (for a job, or in park.c); later requests wait with it */
+    bool parked;        /* waits (for a job, in park.c or fetch.c); later requests wait with it */
     bool parked_silent; /* ... and wants no reply */
     bool parked_to_end; /* ... and for the end of the server */
     bool gated;         /* replies are held for the log; in gate.c's list */
@@ -62,6 +62,17 @@ struct connection {
     struct connection *busy_next, **busy_link; /* busy_link NULL: not in the worker's list */
     struct connection *park_next, **park_link; /* likewise, park.c's */
     struct connection *monitor_next;           /* monitor.c's */
+    struct tarn_fetch *fetch;                  /* fetch.c's: records its next requests read */
+    bool fetching;                             /* ... or are under way; it is parked */
+    size_t fetch_window;                       /* keys at a time; 0: not yet known */
+    size_t fetched, fetched_first;             /* bytes of its input that may be executed: of a
+                                                  window left, and in all */
+    struct connection *come_next, **come_link; /* in a list of fetch.c's; NULL: in none */
+    struct stream {                            /* fetch_far.c's: a value sent by pieces */
+        struct tarn_stream *source;            /* NULL: none */
+        uint64_t skip, left, size;             /* bytes not wanted; to be sent, now and at first */
+        bool reading;                          /* a piece is under way */
+    } stream;
     enum park_kind park_kind;
     uint64_t park_until_ns, park_number;
     bool park_log, park_replicas; /* WAITAOF: what it waits for */
@@ -110,6 +121,9 @@ void job_drop(struct worker *w);
 
 /* The server stops: answer what has been received, then close. */
 void connection_stop(struct connection *c);
+
+/* What requests of this client may be like. */
+struct resp_limits connection_limits(const struct connection *c);
 
 /* execute.c: execute the requests in `input`, appending replies to c->out; returns the bytes
  * taken. Stops early when the state is no longer OPEN, or c->held or c->parked is set. The last

@@ -27,6 +27,7 @@
  * (limit, memory) is seen by connection_send(). */
 #include "core/codec.h"
 #include "server/connection.h"
+#include "server/fetch.h"
 #include "server/gate.h"
 #include "server/log.h"
 
@@ -37,7 +38,7 @@
 #define RUN_ARGS_RESERVE 8              /* finish the run when fewer argument places are left */
 #define ATTACK_LOG_NS    60000000000ull /* at most one line a minute */
 
-static struct resp_limits limits_of(const struct connection *c)
+struct resp_limits connection_limits(const struct connection *c)
 {
     const struct server_hot *hot = &c->client.server->hot;
     struct resp_limits limits = {
@@ -322,11 +323,12 @@ static inline bool run_offer(struct connection *c, const struct resp_request *re
     if (!c->client.authenticated || c->client.in_multi || c->client.reply_mode != CLIENT_REPLY_ON ||
         c->client.reply_skip_next || c->client.no_touch || w->alone)
         return false;
-    if (command->arity >= 0 ? request->count != (size_t)command->arity
-                            : request->count < (size_t)-command->arity)
+    if (!command_takes(command, request->count))
         return false;
     if (command->key_last < 0 && request->count != 2)
         return false; /* of several keys */
+    if (c->fetch != NULL && command->read != NULL && fetch_is_far(c, request->args[1]))
+        return false;
     run_add(w, request, command);
     return true;
 }
@@ -350,6 +352,23 @@ static bool is_attack(struct connection *c, const struct resp_request *request)
     return true;
 }
 
+/* Answer a gathered read of a value that is sent by pieces; false if it is not. */
+static bool answer_far(struct connection *c, const struct command *command,
+                       const struct resp_request *request)
+{
+    struct worker *w = c->client.worker;
+    size_t start = c->out->bytes.size;
+    uint64_t began = w->os->monotonic_ns(w->os);
+    if (!fetch_answer_far(c, command, request))
+        return false;
+    stats_add(&w->stats.hits, 1);
+    stats_record_calls(&w->stats, command, 1, w->os->monotonic_ns(w->os) - began);
+    count_error(c, command, false, start);
+    show(c, command);
+    w->stamp_ns = 0;
+    return true;
+}
+
 /* Execute an admitted request on its own; the run is empty. */
 static void execute_admitted(struct connection *c, const struct command *command,
                              const struct resp_request *request)
@@ -357,6 +376,8 @@ static void execute_admitted(struct connection *c, const struct command *command
     struct worker *w = c->client.worker;
     if (may_gather(command))
         name_cache_add(w, request->args[0], command);
+    if (c->fetch != NULL && command->read != NULL && answer_far(c, command, request))
+        return;
     if (command->read != NULL) {
         run_add(w, request, command);
         run_finish(w, c);
@@ -405,17 +426,29 @@ static void answer_invalid(struct connection *c)
     c->state = CONNECTION_CLOSING;
 }
 
+static inline void send_if_much(struct connection *c)
+{
+    if (output_unsent(c->out) >= OUTPUT_FLUSH_BYTES || c->out->bytes.failed)
+        connection_send(c);
+}
+
 size_t connection_execute(struct connection *c, struct tarn_bytes input)
 {
     struct worker *w = c->client.worker;
     struct run *run = &w->run;
-    struct resp_limits limits = limits_of(c);
+    struct resp_limits limits = connection_limits(c);
     enum resp_outcome outcome = RESP_EMPTY;
     size_t taken = 0;
     w->stamp_ns = 0;
     look_around(w);
     while (taken < input.size && c->state == CONNECTION_OPEN && !c->held && !c->parked &&
            (!c->gated || w->stopping)) {
+        if (c->fetch != NULL && c->fetched == 0) {
+            run_finish(w, c); /* the next requests were not fetched with these */
+            fetch_done(c);
+            send_if_much(c);
+            continue;
+        }
         struct tarn_bytes rest = {(const unsigned char *)input.data + taken, input.size - taken};
         struct resp_request request;
         size_t size;
@@ -426,6 +459,13 @@ size_t connection_execute(struct connection *c, struct tarn_bytes input)
         taken += size;
         if (outcome == RESP_EMPTY)
             continue;
+        if (w->fetcher.on &&
+            !fetch_ahead(
+                c, &request, size,
+                (struct tarn_bytes){(const unsigned char *)rest.data + size, rest.size - size})) {
+            taken -= size; /* it will be executed when that has come */
+            break;
+        }
         if (run_offer(c, &request)) {
             if (run->count < RUN_MAX && RUN_ARGS_MAX - run->args_count >= RUN_ARGS_RESERVE)
                 continue;
@@ -435,14 +475,15 @@ size_t connection_execute(struct connection *c, struct tarn_bytes input)
             execute_alone(c, &request);
             if (c->park_link != NULL && c->park_kind == PARK_PAUSE)
                 taken -= size; /* it will be executed when the pause is over */
-            limits = limits_of(c);
+            limits = connection_limits(c);
         }
-        if (output_unsent(c->out) >= OUTPUT_FLUSH_BYTES || c->out->bytes.failed)
-            connection_send(c);
+        send_if_much(c);
     }
     if (outcome == RESP_INVALID) {
         run_finish(w, c);
         answer_invalid(c);
     }
+    if (!c->fetching && c->fetch == NULL)
+        c->fetched = 0;
     return taken;
 }

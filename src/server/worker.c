@@ -21,6 +21,7 @@
 
 #include "os/socket.h"
 #include "server/connection.h"
+#include "server/fetch.h"
 #include "server/gate.h"
 #include "server/log.h"
 #include "server/park.h"
@@ -348,6 +349,8 @@ static void dispatch(struct worker *w, const struct loop_event *event)
     struct watch *watch = event->tag;
     if (watch->kind == WATCH_LISTENER)
         accept_clients(w, (struct listener *)watch);
+    else if (watch->kind == WATCH_FETCH)
+        w->fetcher.due = true;
     else
         connection_on_event((struct connection *)watch, event->events);
 }
@@ -377,6 +380,8 @@ static void serve(struct worker *w)
         for (unsigned i = 0; i < count; i++)
             dispatch(w, &events[i]);
         run_finish(w, NULL);
+        if (w->fetcher.on)
+            fetch_deliver(w);
         close_killed(w);
         job_deliver(w);
         (void)gate_push(w); /* what is due is delivered now */
@@ -392,6 +397,8 @@ static void serve(struct worker *w)
         }
         if (gate_push(w))
             loop_wake(&w->loop);
+        if (w->fetcher.on)
+            tarn_fetch_submit(w->session);
         if (w->stopping && (w->clients == NULL || w->now_ns >= stop_ns))
             return;
     }
@@ -402,15 +409,22 @@ void *worker_main(void *argument)
     struct worker *w = argument;
     struct server *server = w->server;
     struct tarn_error error;
-    if (gate_session_open(w, &error) == TARN_OK) {
+    int status = gate_session_open(w, &error);
+    bool opened = status == TARN_OK;
+    if (opened)
+        status = fetch_open(w, &error);
+    if (status == TARN_OK) {
         w->now_ns = w->os->monotonic_ns(w->os);
         serve(w);
         while (w->clients != NULL)
             connection_close(w->clients);
-        tarn_session_close(w->session);
     } else {
         log_event(LOG_ERROR, "server", "worker-failed", "reason=\"%s\"", error.text);
         atomic_store(&server->stopping, true);
+    }
+    if (opened) {
+        fetch_close(w);
+        tarn_session_close(w->session);
     }
     atomic_fetch_sub(&server->workers_running, 1);
     loop_wake(&server->loop);

@@ -21,7 +21,7 @@
 #define NAME_CACHE_COUNT   32 /* a power of two */
 
 /* What an event's tag points to. */
-enum watch_kind { WATCH_LISTENER, WATCH_CONNECTION, WATCH_SIGNALS };
+enum watch_kind { WATCH_LISTENER, WATCH_CONNECTION, WATCH_SIGNALS, WATCH_FETCH };
 struct watch {
     enum watch_kind kind;
 };
@@ -61,6 +61,19 @@ struct name_cache_entry {
 struct connection;
 struct job_result;
 
+/* fetch.c's: reads of a data file on disk. */
+struct fetcher {
+    bool on;  /* there are such */
+    bool due; /* tarn_fetch_poll() has something to do */
+    struct watch watch;
+    struct resp_parser *parser; /* looks ahead */
+    struct tarn_bytes args[8];  /* its */
+    struct tarn_bytes *keys;    /* to be fetched; a list for the moment */
+    size_t keys_count, keys_capacity;
+    size_t held;                       /* connections whose records have come, or are coming */
+    struct connection *come, *starved; /* to be gone on with; waiting for memory */
+};
+
 struct worker {
     struct server *server;
     const struct os *os;
@@ -95,6 +108,7 @@ struct worker {
     unsigned log_waits; /* connections that wait for the log */
     uint64_t push;      /* highest sequence held since gate_push() */
     uint64_t dial_turns_seen;
+    struct fetcher fetcher;
     struct connection *monitors;
     struct monitor_queue monitor_queue;
     struct stats stats;
