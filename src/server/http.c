@@ -86,6 +86,7 @@ static void cut(struct http_connection *connection)
 {
     connection->cut = true;
     shutdown(connection->fd, SHUT_RDWR);
+    http_fetch_resume(connection);
 }
 
 /* Cut what is past its deadline or gone; when closing, also what is between two requests. */
@@ -314,11 +315,15 @@ static void turn(struct http_thread *t)
     if (t->accept_paused && t->accept_again_ns <= t->now_ns && state == HTTP_ACCEPTING)
         accept_resume(t);
     for (unsigned i = 0; i < count; i++)
-        if (events[i].tag != &t->daemon && t->listening)
+        if (events[i].tag == &t->fetch_tag)
+            tarn_fetch_poll(t->session);
+        else if (events[i].tag != &t->daemon && t->listening)
             accept_some(t, *(int *)events[i].tag);
     MHD_run(t->daemon);
     if (t->deadline_next_ns <= t->now_ns || atomic_load(&t->http->closing))
         sweep(t);
+    if (t->fetches)
+        tarn_fetch_submit(t->session);
     give_back(t);
 }
 
@@ -334,6 +339,13 @@ static void *thread_main(void *thread)
     struct http *http = t->http;
     struct tarn_error error = {0};
     int status = tarn_session_open(server_store(http->server), &t->session, &error);
+    if (status == TARN_OK) {
+        int failure = http_fetch_open(t);
+        if (failure != 0) {
+            status = os_error(&error, failure, "cannot watch", "reads of the data file");
+            tarn_session_close(t->session);
+        }
+    }
 
     pthread_mutex_lock(&http->lock);
     http->started_count++;
@@ -348,9 +360,12 @@ static void *thread_main(void *thread)
 
     while (!finished(t))
         turn(t);
+    for (struct http_connection *c = t->connections; c != NULL; c = c->next)
+        cut(c); /* MHD must not be stopped while one is suspended */
     MHD_stop_daemon(t->daemon);
     t->daemon = NULL;
     ASSERT(t->connections == NULL);
+    http_fetch_close(t);
     tarn_session_close(t->session);
     return NULL;
 }
@@ -373,13 +388,16 @@ static int thread_prepare(struct http *http, struct http_thread *t, struct tarn_
     int status = loop_open(&t->loop);
     if (status != 0)
         return os_error(error, status, "cannot make", "an event loop");
+    struct tarn_disk_stats disk;
+    tarn_disk_stats_get(server_store(http->server), &disk);
     t->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, http_request_handle, t,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONNECTION_BYTES,
-        MHD_OPTION_CONNECTION_LIMIT, MHD_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)idle_seconds(http), MHD_OPTION_NOTIFY_CONNECTION, on_connection, t,
-        MHD_OPTION_NOTIFY_COMPLETED, http_request_done, t, MHD_OPTION_URI_LOG_CALLBACK,
-        http_target_seen, t, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, t, MHD_OPTION_END);
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | (disk.on_disk ? MHD_ALLOW_SUSPEND_RESUME : 0), 0,
+        NULL, NULL, http_request_handle, t, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)HTTP_CONNECTION_BYTES, MHD_OPTION_CONNECTION_LIMIT, MHD_CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)idle_seconds(http), MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, t, MHD_OPTION_NOTIFY_COMPLETED, http_request_done, t,
+        MHD_OPTION_URI_LOG_CALLBACK, http_target_seen, t, MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_escapes, t, MHD_OPTION_END);
     const union MHD_DaemonInfo *info =
         t->daemon != NULL ? MHD_get_daemon_info(t->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (info == NULL)

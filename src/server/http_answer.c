@@ -328,7 +328,7 @@ enum MHD_Result http_request_handle(void *thread, struct MHD_Connection *mhd, co
 
     (void)thread;
     (void)target; /* c->target is the same, untouched */
-    if (c == NULL)
+    if (c == NULL || c->cut)
         return MHD_NO;
     if (c->stage == HTTP_HEAD)
         return begin(c, mhd, method, version);
@@ -355,6 +355,7 @@ void http_request_done(void *thread, struct MHD_Connection *mhd, void **context,
     (void)code;
     if (c == NULL)
         return;
+    http_fetch_end(c);
     http_connection_release(c);
     buffer_trim(&c->target, 1024);
     c->stage = HTTP_IDLE;

@@ -1,6 +1,7 @@
 /* The HTTP front's inside: what http.c (threads, connections, time), http_head.c (how requests are
- * framed), http_answer.c (who asks for what), http_read.c and http_write.c (what is done) and
- * http_reply.c share. Nobody else includes this. */
+ * framed), http_answer.c (who asks for what), http_read.c and http_write.c (what is done),
+ * http_fetch.c (waiting for a data file on disk) and http_reply.c share. Nobody else includes this.
+ */
 #ifndef SERVER_HTTP_INTERNAL_H
 #define SERVER_HTTP_INTERNAL_H
 
@@ -45,6 +46,7 @@
 #define HTTP_LOADING_FAILED_TEXT                                                                   \
     "the checkpoint cannot be read to its end: some keys cannot be read"
 #define HTTP_UNREADABLE_TEXT "cannot read the key: "
+#define HTTP_NO_READ_TEXT    "there is no memory to read with: try again"
 #define HTTP_UNSURE_TEXT     "outcome unknown: the change may be kept or lost"
 
 enum http_method { HTTP_GET = 1 << 0, HTTP_POST = 1 << 1, HTTP_PUT = 1 << 2, HTTP_DELETE = 1 << 3 };
@@ -73,6 +75,7 @@ enum http_stage {
     HTTP_IDLE,  /* between requests: nothing or a part of a request's head has come */
     HTTP_HEAD,  /* the request line is there */
     HTTP_BODY,  /* the head was judged; the body, if any, is coming */
+    HTTP_FETCH, /* the keys are being read */
     HTTP_REPLY, /* the reply is being sent */
 };
 
@@ -83,8 +86,10 @@ struct http_connection {
     int fd;               /* MHD's; valid until MHD tells that it closes the connection */
     uint64_t deadline_ns; /* cut the connection when the present stage lasts longer */
     enum http_stage stage;
-    bool over_limit; /* is to get 503 */
-    bool cut;        /* shut down by us, MHD will notice */
+    bool over_limit;            /* is to get 503 */
+    bool cut;                   /* shut down by us, MHD will notice */
+    bool suspended;             /* MHD does nothing with it until http_fetch_resume() */
+    struct MHD_Connection *mhd; /* valid when suspended */
 
     /* the present request */
     struct buffer target;  /* copy of the raw request target; keeps its memory */
@@ -100,7 +105,11 @@ struct http_connection {
     struct buffer body;
     uint64_t body_announced, body_dropped; /* bytes: Content-Length; not kept */
     uint64_t buffered;                     /* this request's share of http->buffered_bytes */
-    unsigned status;                       /* an error decided on, 0: none yet */
+    struct tarn_fetch *fetch;              /* records that were read for it; NULL: none */
+    bool fetched;                          /* ... have come */
+    struct tarn_bytes *keys;               /* of /mget, in body; NULL: not parsed yet */
+    size_t keys_count;
+    unsigned status; /* an error decided on, 0: none yet */
     const char *error_text;
 };
 
@@ -116,8 +125,10 @@ struct http_thread {
     pthread_t thread;
     struct loop loop;
     struct MHD_Daemon *daemon;
-    struct tarn_session *session;                 /* online while MHD runs */
-    struct http_connection *connections;          /* doubly linked */
+    struct tarn_session *session;        /* online while MHD runs */
+    bool fetches;                        /* its data are on disk */
+    char fetch_tag;                      /* in the loop: tarn_fetch_poll() has something to do */
+    struct http_connection *connections; /* doubly linked */
     unsigned connections_count, connections_peak; /* now; most since memory was given back */
     unsigned rejecting_count;                     /* of them with over_limit */
     bool adding_over_limit; /* said to the callback of the connection being added */
@@ -160,6 +171,23 @@ static inline void http_count(_Atomic uint64_t *counter, uint64_t n)
 /* http.c: let the present stage last another idle time-out plus the time `bytes` take at the
  * lowest rate allowed. */
 void http_connection_extend(struct http_connection *connection, uint64_t bytes);
+
+/* --- http_fetch.c: a data file on disk; on the connection's thread --- */
+
+/* The thread's part, when its session is open and before it is closed. 0, or a negative errno. */
+TARN_MUST int http_fetch_open(struct http_thread *t);
+void http_fetch_close(struct http_thread *t);
+/* Have the keys read (borrowed for the call): true when they are in memory. False: return
+ * *ret_result; the route's answer is called again when they have come, or an error was answered. */
+bool http_fetch(struct http_connection *c, struct MHD_Connection *mhd,
+                const struct tarn_bytes *keys, size_t count, enum MHD_Result *ret_result);
+void http_fetch_end(struct http_connection *c); /* the request is done */
+/* Have MHD go on with the connection, if it is suspended. */
+void http_fetch_resume(struct http_connection *c);
+/* `size` bytes of a large value from `offset` on, read as they are sent; takes over the stream.
+ * NULL: no memory. */
+struct MHD_Response *http_far_response(struct http_connection *c, struct MHD_Connection *mhd,
+                                       struct tarn_stream *source, uint64_t offset, uint64_t size);
 
 /* --- http_head.c --- */
 

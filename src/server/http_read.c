@@ -1,7 +1,8 @@
 /* The HTTP front: requests that read.
  *
  * Invariant: a value sent without copying is pinned in the same version it was found in.
- * Failure modes: out of memory or over a bound is a 503 or 413; a key that cannot be read a 500. */
+ * Failure modes: out of memory or over a bound is a 503 or 413; a key that cannot be read a 500. Of
+ * a data file on disk: http_fetch.c's. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,17 +25,35 @@ static struct tarn_bytes field(struct MHD_Connection *mhd, const char *name)
     return (struct tarn_bytes){value != NULL ? value : "", size};
 }
 
-/* Find a value; one too large to copy is pinned (*ret_pin, else NULL). Both look at the version the
- * session sees until its next quiescent state. */
-static int find_record(struct http_thread *t, struct tarn_bytes key, struct tarn_record *ret_record,
-                       struct tarn_pin **ret_pin)
-{
-    int status = tarn_get_record(t->session, key, ret_record);
+/* A value that was found, and what it is sent from. */
+struct found {
+    struct tarn_record record;
+    uint64_t size;           /* of the value */
+    struct tarn_pin *pin;    /* keeps a large one; NULL: it is copied */
+    struct tarn_stream *far; /* of one that is on disk and read by pieces: the record's is NULL */
+};
 
-    *ret_pin = NULL;
-    if (status == TARN_OK && ret_record->value.size > HTTP_COPY_BYTES_MAX)
-        *ret_pin = tarn_pin(t->session, ret_record->value);
-    return status;
+/* Find a value; one too large to copy is pinned. Both look at the version the session sees until
+ * its next quiescent state. */
+static int find_value(struct http_connection *c, struct found *ret_found)
+{
+    struct tarn_session *session = c->thread->session;
+    struct tarn_record *record = &ret_found->record;
+    int status;
+
+    *ret_found = (struct found){.record = {.key = c->key}};
+    if (c->fetched) {
+        status = tarn_stream_open(session, c->key, &ret_found->far, &ret_found->size);
+        if (status != TARN_OK || ret_found->far != NULL)
+            return status;
+    }
+    status = tarn_get_record(session, c->key, record);
+    if (status != TARN_OK)
+        return status;
+    ret_found->size = record->value.size;
+    if (record->value.size > HTTP_COPY_BYTES_MAX)
+        ret_found->pin = tarn_pin(session, record->value);
+    return TARN_OK;
 }
 
 static void release_pin(void *pin)
@@ -42,18 +61,33 @@ static void release_pin(void *pin)
     tarn_unpin(pin);
 }
 
-static struct MHD_Response *response_of_value(struct tarn_bytes part, struct tarn_pin *pin)
+/* `size` bytes of the value from `offset` on; takes over what it is sent from. */
+static struct MHD_Response *response_of_part(struct http_connection *c, struct MHD_Connection *mhd,
+                                             const struct found *found, uint64_t offset,
+                                             uint64_t size)
 {
-    void *data = (void *)(uintptr_t)part.data; /* MHD only reads */
     struct MHD_Response *response;
 
-    if (pin == NULL)
-        return MHD_create_response_from_buffer(part.size, data, MHD_RESPMEM_MUST_COPY);
+    if (found->far != NULL)
+        return http_far_response(c, mhd, found->far, offset, size);
+    /* MHD only reads. */
+    void *data = (void *)(uintptr_t)((const char *)found->record.value.data + offset);
+    if (found->pin == NULL)
+        return MHD_create_response_from_buffer(size, data, MHD_RESPMEM_MUST_COPY);
     response =
-        MHD_create_response_from_buffer_with_free_callback_cls(part.size, data, release_pin, pin);
+        MHD_create_response_from_buffer_with_free_callback_cls(size, data, release_pin, found->pin);
     if (response == NULL)
-        tarn_unpin(pin);
+        tarn_unpin(found->pin);
     return response;
+}
+
+/* A text instead of the value. */
+static struct MHD_Response *response_of_text(const struct found *found, const char *text)
+{
+    tarn_unpin(found->pin);
+    tarn_stream_close(found->far);
+    return MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text,
+                                           MHD_RESPMEM_PERSISTENT);
 }
 
 /* What of a value is to be sent, after the conditions and the range asked for (RFC 9110 sections
@@ -73,7 +107,7 @@ static unsigned select_part(struct http_connection *c, struct MHD_Connection *mh
         return MHD_HTTP_NOT_MODIFIED;
     if (range.data == NULL || c->is_head)
         return MHD_HTTP_OK;
-    if (if_range.data != NULL && !bytes_equal(http_trim(if_range), tag))
+    if (if_range.data != NULL && (tag.size == 0 || !bytes_equal(http_trim(if_range), tag)))
         return MHD_HTTP_OK;
     switch (http_range_parse(range, size, first, last)) {
     case HTTP_RANGE_PART:
@@ -97,53 +131,76 @@ static void add_ttl(struct http_connection *c, struct MHD_Response *response, in
     MHD_add_response_header(response, "Tarn-Ttl-Ms", text);
 }
 
-static enum MHD_Result answer_record(struct http_connection *c, struct MHD_Connection *mhd,
-                                     const struct tarn_record *record, struct tarn_pin *pin)
+/* What is answered instead of the value; NULL: the value. */
+static const char *text_of(unsigned status)
 {
-    char tag[HTTP_TAG_BYTES], range[80];
-    struct tarn_bytes value = record->value;
-    uint64_t first = 0, last = value.size - 1;
-
-    http_tag_make(value, tag);
-    unsigned status = select_part(c, mhd, bytes_of(tag), value.size, &first, &last);
-    snprintf(range, sizeof range, "bytes %" PRIu64 "-%" PRIu64 "/%zu", first, last, value.size);
-    if (status == MHD_HTTP_PARTIAL_CONTENT) {
-        value = (struct tarn_bytes){(const char *)value.data + first, last - first + 1};
-    } else if (status == MHD_HTTP_RANGE_NOT_SATISFIABLE) {
-        snprintf(range, sizeof range, "bytes */%zu", value.size);
-        value = bytes_of("{\"error\":\"range is outside the value\"}\n");
-    } else if (status == MHD_HTTP_PRECONDITION_FAILED) {
-        value = bytes_of("{\"error\":\"the value has another entity tag\"}\n");
-    } else if (status == MHD_HTTP_NOT_MODIFIED) {
-        value = (struct tarn_bytes){"", 0};
-    } else if (status == MHD_HTTP_BAD_REQUEST) {
-        value = bytes_of("{\"error\":\"too many conditions\"}\n");
+    switch (status) {
+    case MHD_HTTP_RANGE_NOT_SATISFIABLE:
+        return "{\"error\":\"range is outside the value\"}\n";
+    case MHD_HTTP_PRECONDITION_FAILED:
+        return "{\"error\":\"the value has another entity tag\"}\n";
+    case MHD_HTTP_NOT_MODIFIED:
+        return "";
+    case MHD_HTTP_BAD_REQUEST:
+        return "{\"error\":\"too many conditions\"}\n";
+    default:
+        return NULL;
     }
-    struct MHD_Response *response = response_of_value(value, pin);
+}
+
+static void add_range(struct MHD_Response *response, unsigned status, uint64_t first, uint64_t last,
+                      uint64_t size)
+{
+    char range[80];
+
+    if (status == MHD_HTTP_PARTIAL_CONTENT)
+        snprintf(range, sizeof range, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first, last, size);
+    else if (status == MHD_HTTP_RANGE_NOT_SATISFIABLE)
+        snprintf(range, sizeof range, "bytes */%" PRIu64, size);
+    else
+        return;
+    MHD_add_response_header(response, "Content-Range", range);
+}
+
+/* A value that is read by pieces has no tag, since nobody has seen all of it yet. */
+static enum MHD_Result answer_found(struct http_connection *c, struct MHD_Connection *mhd,
+                                    const struct found *found)
+{
+    char tag[HTTP_TAG_BYTES] = "";
+    uint64_t first = 0, last = found->size - 1;
+
+    if (found->far == NULL)
+        http_tag_make(found->record.value, tag);
+    unsigned status = select_part(c, mhd, bytes_of(tag), found->size, &first, &last);
+    const char *text = text_of(status);
+    uint64_t size = text != NULL ? strlen(text) : last - first + 1;
+    struct MHD_Response *response =
+        text != NULL ? response_of_text(found, text) : response_of_part(c, mhd, found, first, size);
     if (response == NULL)
         return MHD_NO;
-    bool is_error = status >= MHD_HTTP_BAD_REQUEST;
     if (status != MHD_HTTP_NOT_MODIFIED)
         MHD_add_response_header(response, "Content-Type",
-                                is_error ? "application/json" : "application/octet-stream");
-    MHD_add_response_header(response, "ETag", tag);
+                                status >= MHD_HTTP_BAD_REQUEST ? "application/json"
+                                                               : "application/octet-stream");
+    if (tag[0] != 0)
+        MHD_add_response_header(response, "ETag", tag);
     MHD_add_response_header(response, "Accept-Ranges", "bytes");
     MHD_add_response_header(response, "Cache-Control", "no-cache");
-    add_ttl(c, response, record->expire_ms);
-    if (status == MHD_HTTP_PARTIAL_CONTENT || status == MHD_HTTP_RANGE_NOT_SATISFIABLE)
-        MHD_add_response_header(response, "Content-Range", range);
-    return http_send(c, mhd, status, response, value.size);
+    add_ttl(c, response, found->record.expire_ms);
+    add_range(response, status, first, last, found->size);
+    return http_send(c, mhd, status, response, size);
 }
 
 enum MHD_Result http_answer_value(struct http_connection *c, struct MHD_Connection *mhd)
 {
-    struct tarn_record record;
-    struct tarn_pin *pin;
-    int status = find_record(c->thread, c->key, &record, &pin);
+    struct found found;
+    enum MHD_Result result;
 
+    if (!http_fetch(c, mhd, &c->key, 1, &result))
+        return result;
+    int status = find_value(c, &found);
     http_count(status == TARN_OK ? &c->thread->counters.hits : &c->thread->counters.misses, 1);
-    return status == TARN_OK ? answer_record(c, mhd, &record, pin)
-                             : http_answer_failure(c, mhd, status);
+    return status == TARN_OK ? answer_found(c, mhd, &found) : http_answer_failure(c, mhd, status);
 }
 
 /* --- other routes --- */
@@ -161,18 +218,19 @@ static uint64_t reply_bytes_max(struct http_connection *c)
 enum MHD_Result http_answer_mget(struct http_connection *c, struct MHD_Connection *mhd)
 {
     struct http_thread *t = c->thread;
-    struct tarn_bytes *keys = NULL;
     struct tarn_error error;
     struct buffer out;
-    size_t count;
     uint64_t hits = 0, misses = 0;
+    enum MHD_Result result;
 
-    if (http_mget_parse(c->body.data, c->body.size, HTTP_KEYS_MAX, &keys, &count, &error) !=
-        TARN_OK)
+    if (!c->fetched && http_mget_parse(c->body.data, c->body.size, HTTP_KEYS_MAX, &c->keys,
+                                       &c->keys_count, &error) != TARN_OK)
         return http_answer_bad_body(c, mhd, &error);
+    if (!http_fetch(c, mhd, c->keys, c->keys_count, &result))
+        return result;
     buffer_init(&out, reply_bytes_max(c));
-    int status = http_mget_answer(t->session, keys, count, t->http->seed, &out, &hits, &misses);
-    free(keys);
+    int status =
+        http_mget_answer(t->session, c->keys, c->keys_count, t->http->seed, &out, &hits, &misses);
     http_count(&t->counters.hits, hits);
     http_count(&t->counters.misses, misses);
     if (status == TARN_OK && http_buffers_take(c, out.capacity))

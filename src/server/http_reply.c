@@ -146,6 +146,8 @@ enum MHD_Result http_answer_failure(struct http_connection *c, struct MHD_Connec
     case TARN_NOTFOUND:
         return http_answer_error(c, mhd, MHD_HTTP_NOT_FOUND, "no such key");
     case TARN_FULL:
+        if (!server_is_writable(c->thread->http->server))
+            return http_answer_error(c, mhd, MHD_HTTP_SERVICE_UNAVAILABLE, HTTP_NO_READ_TEXT);
         return http_answer_error(c, mhd, MHD_HTTP_INSUFFICIENT_STORAGE, HTTP_FULL_TEXT);
     case TARN_TOOBIG:
         return http_answer_error(c, mhd, MHD_HTTP_CONTENT_TOO_LARGE,
@@ -155,6 +157,7 @@ enum MHD_Result http_answer_failure(struct http_connection *c, struct MHD_Connec
     case TARN_UNSURE:
         return answer_log_failure(c, mhd, status);
     case TARN_CORRUPT:
+    case TARN_STALE:
         return answer_unreadable(c, mhd, status);
     case TARN_READONLY:
         return http_answer_error(c, mhd, MHD_HTTP_FORBIDDEN, HTTP_IMMUTABLE_TEXT);
