@@ -1,9 +1,9 @@
-/* The `tarn` format: what a checkpoint writes. Records with their expiries, ordered by their keys'
- * hash, in blocks that have checksums, and a directory of the blocks; reading it back whole, and
- * looking keys up where they lie. doc/format-tarn.md.
+/* The `tarn` format: what a checkpoint writes, and what a data file is rewritten to. Records with
+ * their expiries, ordered by their keys' hash, in blocks that have checksums, and a directory of
+ * the blocks; reading it back whole, and looking keys up where they lie. doc/format-tarn.md.
  *
- * header | block... | directory page... | top | footer. A block is at most CHECKPOINT_BLOCK_BYTES
- * unless it holds one record only; its checksum is seeded by the file's salt and the block's
+ * header | block... | directory page... | top | footer. A block is at most block_bytes large unless
+ * it holds one record only; its checksum is seeded by the file's salt and the block's
  * number, so no block can stand in for another. The directory has each block's first hash and its
  * offset, the top the same of each page of the directory. The footer counts blocks, records and
  * bytes and sums the checksums of all the rest. */
@@ -15,12 +15,16 @@
 #include "os/publish.h"
 #include "tarn.h"
 
-#define CHECKPOINT_BLOCK_BYTES (16u << 10)
+#define CHECKPOINT_BLOCK_BYTES     (16u << 10) /* of version 2, and the least of version 3 */
+#define CHECKPOINT_BLOCK_BYTES_MAX (64u << 10)
 
 struct checkpoint_about {
-    uint64_t store_id;                       /* of the directory it belongs to; 0: of none */
-    uint64_t sequence;                       /* every change up to this one is in it */
-    int64_t time_ms;                         /* when it was made; ms since 1970 */
+    uint64_t store_id;    /* of the directory it belongs to; 0: of none */
+    uint64_t sequence;    /* every change up to this one is in it */
+    int64_t time_ms;      /* when it was made; ms since 1970 */
+    uint32_t block_bytes; /* 0: version 2, blocks of CHECKPOINT_BLOCK_BYTES; else version 3, whose
+                             large values can be read by pieces: a power of two from that to
+                             CHECKPOINT_BLOCK_BYTES_MAX */
     unsigned char secret[HASH_SECRET_BYTES]; /* keys are hashed with it: hash_key() */
 };
 
@@ -46,6 +50,15 @@ TARN_MUST int checkpoint_create(const struct os *os, const char *path,
  * on; else (IO, NOSPACE, NOMEM) it does not. */
 TARN_MUST int checkpoint_add(struct checkpoint_writer *w, const struct tarn_record *record,
                              uint64_t hash, struct tarn_error *error);
+/* The same of a record whose value is not in memory: record->value.data is NULL, its size right,
+ * and `fetch` is asked for it from its begin to its end, some MiB at most at a time, at any record
+ * of version 3 whose value is larger than CHECKPOINT_FETCH_BYTES; for others it must be there. */
+#define CHECKPOINT_FETCH_BYTES (1u << 20)
+typedef int (*checkpoint_fetch)(void *context, uint64_t at, void *data, size_t size,
+                                struct tarn_error *error);
+TARN_MUST int checkpoint_add_far(struct checkpoint_writer *w, const struct tarn_record *record,
+                                 uint64_t hash, checkpoint_fetch fetch, void *context,
+                                 struct tarn_error *error);
 /* Write the rest, make it durable and visible; the writer is freed, on failure too. */
 TARN_MUST int checkpoint_commit(struct checkpoint_writer *w, struct checkpoint_totals *ret_totals,
                                 struct tarn_error *error);

@@ -32,10 +32,34 @@ static inline const char *checkpoint_decode_head(const unsigned char h[BLOCK_HEA
     return NULL;
 }
 
-static inline bool checkpoint_body_sound(const struct checkpoint_block *b,
-                                         const unsigned char *body, uint64_t salt)
+/* One piece of a body, `size` bytes with its checksum: is it sound? */
+static inline bool checkpoint_piece_sound(const struct checkpoint_block *b,
+                                          const unsigned char *bytes, size_t size, uint64_t piece,
+                                          uint64_t salt)
 {
-    return hash_checksum(body, b->body_bytes, salt + b->number) == b->body_checksum;
+    return size > PIECE_CHECKSUM_BYTES &&
+           load_u64le(bytes + size - PIECE_CHECKSUM_BYTES) ==
+               hash_checksum(bytes, size - PIECE_CHECKSUM_BYTES,
+                             checkpoint_piece_seed(salt, b->number, piece));
+}
+
+/* Is the body sound? pieces: it is of version 3; then its pieces are moved together. b->body_bytes:
+ * before, what it takes in the file; afterwards, the records' bytes. */
+static inline bool checkpoint_open_body(struct checkpoint_block *b, unsigned char *body,
+                                        uint64_t salt, bool pieces)
+{
+    size_t size = 0;
+    if (!pieces || b->body_bytes <= PIECE_BYTES)
+        return hash_checksum(body, b->body_bytes, salt + b->number) == b->body_checksum;
+    for (uint64_t piece = 0, at = 0; at < b->body_bytes; piece++, at += PIECE_BYTES) {
+        size_t left = b->body_bytes - (size_t)at, some = left < PIECE_BYTES ? left : PIECE_BYTES;
+        if (!checkpoint_piece_sound(b, body + at, some, piece, salt))
+            return false;
+        memmove(body + size, body + at, some - PIECE_CHECKSUM_BYTES);
+        size += some - PIECE_CHECKSUM_BYTES;
+    }
+    b->body_bytes = (uint32_t)size;
+    return b->body_checksum == 0;
 }
 
 /* load_varint(), quick for one byte. */

@@ -8,7 +8,7 @@
  * 3. A window holds `bytes.size` bytes of the file from `at` on.
  * 4. No more memory is asked for than the file has bytes.
  * Failure modes: CORRUPT with the place; a file that gets shorter meanwhile is CORRUPT too; IO,
- * NOMEM; INVALID: another version of the format. */
+ * NOMEM; INVALID: a version of the format that is not known. */
 #include "pack/checkpoint_file.h"
 
 #include <errno.h>
@@ -69,8 +69,8 @@ int checkpoint_file_read(const struct checkpoint_file *f, void *data, size_t siz
 }
 
 int checkpoint_file_view(const struct checkpoint_file *f, struct checkpoint_window *w,
-                         uint64_t offset, size_t size, uint64_t end,
-                         const unsigned char **ret_bytes, struct tarn_error *error)
+                         uint64_t offset, size_t size, uint64_t end, unsigned char **ret_bytes,
+                         struct tarn_error *error)
 {
     struct buffer *b = &w->bytes;
     if (offset < w->at || offset > w->at + b->size) {
@@ -127,11 +127,17 @@ static int check_header(struct checkpoint_file *f, bool has_footer, uint64_t *da
         memcpy(f->header, f->footer + FOOTER_HEADER, HEADER_BYTES);
     }
     uint32_t version = load_u32le(f->header + HEADER_VERSION);
-    if (version != CHECKPOINT_VERSION)
+    if (version != CHECKPOINT_VERSION && version != CHECKPOINT_VERSION_PIECES)
         return error_set(error, TARN_INVALID,
-                         "%s: format version %" PRIu32 ", this program reads version %d; use %s",
-                         f->path, version, CHECKPOINT_VERSION,
+                         "%s: format version %" PRIu32 ", this program reads versions %d and %d; "
+                         "use %s",
+                         f->path, version, CHECKPOINT_VERSION, CHECKPOINT_VERSION_PIECES,
                          version > CHECKPOINT_VERSION ? "a newer one" : "an older one");
+    f->pieces = version == CHECKPOINT_VERSION_PIECES;
+    f->block_bytes =
+        f->pieces ? load_u32le(f->header + HEADER_BLOCK_BYTES) : CHECKPOINT_BLOCK_BYTES;
+    if (!checkpoint_block_bytes_good(f->block_bytes))
+        return checkpoint_file_corrupt(f, HEADER_BLOCK_BYTES, "impossible size of blocks", error);
     f->salt = load_u64le(f->header + HEADER_SALT);
     return TARN_OK;
 }
@@ -196,6 +202,7 @@ void checkpoint_file_about(const struct checkpoint_file *f, struct checkpoint_ab
         .store_id = load_u64le(f->header + HEADER_STORE_ID),
         .sequence = load_u64le(f->header + HEADER_SEQUENCE),
         .time_ms = (int64_t)load_u64le(f->header + HEADER_TIME_MS),
+        .block_bytes = f->pieces ? f->block_bytes : 0,
     };
     memcpy(ret_about->secret, f->header + HEADER_SECRET, HASH_SECRET_BYTES);
 }

@@ -11,10 +11,12 @@ struct checkpoint_file {
     const struct os *os;
     char *path;
     int fd;
-    uint64_t bytes;      /* the file's */
-    uint64_t salt;       /* from the header */
-    uint64_t blocks_end; /* offset; where the directory begins */
-    uint64_t blocks;     /* that the footer counts */
+    uint64_t bytes;       /* the file's */
+    uint64_t salt;        /* from the header */
+    uint32_t block_bytes; /* of blocks of more than one record, at most */
+    bool pieces;          /* version 3: large bodies lie in pieces */
+    uint64_t blocks_end;  /* offset; where the directory begins */
+    uint64_t blocks;      /* that the footer counts */
     uint64_t pages;     /* of the directory; 0: there are no blocks, or (salvage) it is not known */
     unsigned char *top; /* an entry for each page; NULL: not read, or none */
     unsigned char header[HEADER_BYTES], footer[FOOTER_BYTES];
@@ -53,9 +55,10 @@ TARN_MUST int checkpoint_file_page(const struct checkpoint_file *f, uint64_t num
 TARN_MUST int checkpoint_file_read(const struct checkpoint_file *f, void *data, size_t size,
                                    uint64_t offset, struct tarn_error *error);
 /* View of bytes that lie before `end`, which is not beyond the file's; up to there more is read at
- * once. Valid until the next call. Errors: those of checkpoint_file_read(), NOMEM. */
+ * once. Valid until the next call, and the caller's to change. Errors: those of
+ * checkpoint_file_read(), NOMEM. */
 TARN_MUST int checkpoint_file_view(const struct checkpoint_file *f, struct checkpoint_window *w,
                                    uint64_t offset, size_t size, uint64_t end,
-                                   const unsigned char **ret_bytes, struct tarn_error *error);
+                                   unsigned char **ret_bytes, struct tarn_error *error);
 
 #endif

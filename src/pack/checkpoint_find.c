@@ -8,7 +8,7 @@
  * 1. Of bytes that were not summed nothing is believed; of a block that is not sound no record is
  *    given out.
  * 2. A struct checkpoint_file is only read: any number of threads may search at once.
- * 3. A block of more than CHECKPOINT_BLOCK_BYTES has one record, whose hash is in the directory: it
+ * 3. A block of more than block_bytes has one record, whose hash is in the directory: it
  *    is not read for the sake of any other.
  * Failure modes: CORRUPT with path and offset, IO, NOMEM; what apply returned. */
 #include <stdlib.h>
@@ -165,7 +165,7 @@ static int step_back(const struct checkpoint_file *f, struct place *p, struct ta
 
 /* The head of the block whose bytes, all of it, are these; NULL or what is wrong. */
 static const char *check_block(const struct checkpoint_file *f, uint64_t number,
-                               const unsigned char *bytes, size_t size,
+                               unsigned char *bytes, size_t size,
                                struct checkpoint_block *ret_block)
 {
     const char *wrong = checkpoint_decode_head(bytes, f->salt, size - BLOCK_HEAD_BYTES, ret_block);
@@ -173,7 +173,7 @@ static const char *check_block(const struct checkpoint_file *f, uint64_t number,
         return wrong;
     if (ret_block->number != number || ret_block->body_bytes != size - BLOCK_HEAD_BYTES)
         return "a block is not the one that should be here";
-    return checkpoint_body_sound(ret_block, bytes + BLOCK_HEAD_BYTES, f->salt)
+    return checkpoint_open_body(ret_block, bytes + BLOCK_HEAD_BYTES, f->salt, f->pieces)
                ? NULL
                : "a block does not match its checksum";
 }
@@ -185,8 +185,7 @@ static int read_block(const struct checkpoint_file *f, const struct place *p,
 {
     size_t size = (size_t)(p->end - p->offset);
     buffer_clear(scratch);
-    if (!buffer_reserve_exactly(scratch,
-                                size < CHECKPOINT_BLOCK_BYTES ? CHECKPOINT_BLOCK_BYTES : size))
+    if (!buffer_reserve_exactly(scratch, size < f->block_bytes ? f->block_bytes : size))
         return error_set(error, TARN_NOMEM, "%s: out of memory: a block has %zu bytes", f->path,
                          size);
     int status = checkpoint_file_read(f, scratch->data, size, p->offset, error);
@@ -228,7 +227,7 @@ int checkpoint_find(const struct checkpoint_file *file, struct tarn_bytes key, u
     struct place p;
     int status = locate(file, hash, &p, error);
     while (status == TARN_OK) {
-        if (p.hash == hash || p.end - p.offset <= CHECKPOINT_BLOCK_BYTES) {
+        if (p.hash == hash || p.end - p.offset <= file->block_bytes) {
             status = find_in_block(file, &p, key, scratch, ret_record, error);
             if (status != TARN_NOTFOUND)
                 return status;
@@ -288,7 +287,7 @@ static int apply_block(const struct range *r, const struct checkpoint_block *b,
 static int range_block(struct range *r, uint64_t number, bool whole, uint64_t *offset)
 {
     const struct checkpoint_file *f = r->file;
-    const unsigned char *bytes;
+    unsigned char *bytes;
     struct checkpoint_block block;
     const char *wrong = "a block is cut";
     size_t size = BLOCK_HEAD_BYTES;

@@ -9,20 +9,21 @@
 #include "core/hash.h"
 #include "pack/checkpoint.h"
 
-#define CHECKPOINT_VERSION 2
-#define CHECKPOINT_MAGIC   "tarndata"
+#define CHECKPOINT_VERSION        2
+#define CHECKPOINT_VERSION_PIECES 3
+#define CHECKPOINT_MAGIC          "tarndata"
 
 enum checkpoint_header_offset {
-    HEADER_MAGIC = 0,      /* 8 bytes */
-    HEADER_VERSION = 8,    /* u32 */
-    HEADER_RESERVED = 12,  /* zeros, 4 bytes */
-    HEADER_STORE_ID = 16,  /* u64 */
-    HEADER_SALT = 24,      /* u64 */
-    HEADER_SEQUENCE = 32,  /* u64 */
-    HEADER_TIME_MS = 40,   /* i64 */
-    HEADER_SECRET = 48,    /* 192 bytes: with it keys are hashed */
-    HEADER_ZERO = 240,     /* zeros, 8 bytes */
-    HEADER_CHECKSUM = 248, /* u64, over all before it */
+    HEADER_MAGIC = 0,        /* 8 bytes */
+    HEADER_VERSION = 8,      /* u32 */
+    HEADER_BLOCK_BYTES = 12, /* u32; version 2: zeros */
+    HEADER_STORE_ID = 16,    /* u64 */
+    HEADER_SALT = 24,        /* u64 */
+    HEADER_SEQUENCE = 32,    /* u64 */
+    HEADER_TIME_MS = 40,     /* i64 */
+    HEADER_SECRET = 48,      /* 192 bytes: with it keys are hashed */
+    HEADER_ZERO = 240,       /* zeros, 8 bytes */
+    HEADER_CHECKSUM = 248,   /* u64, over all before it */
     HEADER_BYTES = 256,
 };
 static_assert(HEADER_SECRET + HASH_SECRET_BYTES == (int)HEADER_ZERO, "layout");
@@ -34,6 +35,14 @@ enum checkpoint_block_offset {
     BLOCK_BODY_CHECKSUM = 16, /* u64, seeded by salt + number */
     BLOCK_CHECKSUM = 24,      /* u64, over the head before it, seeded by the salt */
     BLOCK_HEAD_BYTES = 32,
+};
+
+/* A body that is larger than a piece lies, in version 3, in pieces of this size, the last one may
+ * be smaller; each ends with the checksum of all before it in the piece. */
+enum checkpoint_piece {
+    PIECE_BYTES = 1 << 20,
+    PIECE_CHECKSUM_BYTES = 8, /* u64, seeded by checkpoint_piece_seed() */
+    PIECE_DATA = PIECE_BYTES - PIECE_CHECKSUM_BYTES,
 };
 
 /* Of the directory: a block, by its first record's hash. Of the top: a page, by its first entry. */
@@ -88,6 +97,27 @@ enum { HEADER_SEED = 1, FOOTER_SEED = 2 };
 static inline uint64_t checkpoint_page_seed(uint64_t salt, uint64_t number)
 {
     return ~(salt + number);
+}
+
+/* The seed of a piece's checksum, which is no body's and no page's of the same file (they would
+ * need 2^40 blocks), nor another piece's. */
+static inline uint64_t checkpoint_piece_seed(uint64_t salt, uint64_t number, uint64_t piece)
+{
+    return salt + number + ((piece + 1) << 40);
+}
+
+/* A power of two within the limits. */
+static inline bool checkpoint_block_bytes_good(uint32_t bytes)
+{
+    return bytes >= CHECKPOINT_BLOCK_BYTES && bytes <= CHECKPOINT_BLOCK_BYTES_MAX &&
+           (bytes & (bytes - 1)) == 0;
+}
+
+/* Bytes that a body of this size takes in the file in pieces. */
+static inline uint64_t checkpoint_stored_bytes(uint64_t body)
+{
+    return body <= PIECE_BYTES ? body
+                               : body + (body + PIECE_DATA - 1) / PIECE_DATA * PIECE_CHECKSUM_BYTES;
 }
 
 static inline uint64_t checkpoint_sum(uint64_t sum, uint64_t checksum)

@@ -46,7 +46,7 @@ static int damage(struct reading *r, uint64_t offset, const char *what)
     return checkpoint_file_damage(&r->file, r->damaged, offset, what, r->error);
 }
 
-static int view(struct reading *r, uint64_t offset, size_t size, const unsigned char **ret_bytes)
+static int view(struct reading *r, uint64_t offset, size_t size, unsigned char **ret_bytes)
 {
     return checkpoint_file_view(&r->file, &r->window, offset, size, r->file.bytes, ret_bytes,
                                 r->error);
@@ -162,9 +162,9 @@ static int apply_block(struct reading *r, const struct checkpoint_block *b,
 }
 
 /* A block whose head, at `at`, is sound: its body. */
-static int read_body(struct reading *r, const struct checkpoint_block *b, uint64_t at)
+static int read_body(struct reading *r, struct checkpoint_block *b, uint64_t at)
 {
-    const unsigned char *body;
+    unsigned char *body;
     bool sound;
     int status = view(r, at + BLOCK_HEAD_BYTES, b->body_bytes, &body);
     if (status != TARN_OK)
@@ -174,7 +174,7 @@ static int read_body(struct reading *r, const struct checkpoint_block *b, uint64
     r->next_number = b->number + 1;
     r->sum = checkpoint_sum(r->sum, b->checksum);
     r->totals.blocks++;
-    if (!checkpoint_body_sound(b, body, r->file.salt))
+    if (!checkpoint_open_body(b, body, r->file.salt, r->file.pieces))
         return damage(r, at, "a block does not match its checksum");
     status = apply_block(r, b, body, at, &sound);
     if (status == TARN_OK && !sound)
@@ -185,7 +185,7 @@ static int read_body(struct reading *r, const struct checkpoint_block *b, uint64
 /* Salvage: from *at on, the next offset of a sound head, or the end. */
 static int find_block(struct reading *r, uint64_t *at)
 {
-    const unsigned char *bytes;
+    unsigned char *bytes;
     struct checkpoint_block block;
     uint64_t from = *at, end = r->file.blocks_end;
     while (end - from >= BLOCK_HEAD_BYTES) {
@@ -212,7 +212,7 @@ static int find_block(struct reading *r, uint64_t *at)
 /* The block at *at, which is moved to the next. */
 static int read_block(struct reading *r, uint64_t *at)
 {
-    const unsigned char *head;
+    unsigned char *head;
     struct checkpoint_block block;
     const char *wrong = "a block is cut";
     uint64_t left = r->file.blocks_end - *at;
@@ -224,8 +224,9 @@ static int read_block(struct reading *r, uint64_t *at)
         wrong = decode_head(r, head, left - BLOCK_HEAD_BYTES, &block);
     }
     if (wrong == NULL) {
+        uint64_t size = BLOCK_HEAD_BYTES + (uint64_t)block.body_bytes;
         status = read_body(r, &block, *at);
-        *at += BLOCK_HEAD_BYTES + block.body_bytes;
+        *at += size;
         return status;
     }
     status = damage(r, *at, wrong);

@@ -4,7 +4,8 @@
  * How: blocks are made one behind the other in memory, a record copied once, each summed when the
  * next record has no room in it; what was gathered is written when there is enough for the call to
  * be worth it. A record that is larger than a block becomes a block of its own: its value is summed
- * and, if it is large, written from where it lies. What was written is synced every
+ * and, if it is large, written from where it lies, or (version 3) by pieces, which are fetched one
+ * after the other. What was written is synced every
  * SYNC_EVERY_BYTES, so that the last sync is short and other files of the same disk do not wait for
  * gigabytes of ours. Of each block its entry in the directory is remembered.
  *
@@ -34,6 +35,8 @@ struct checkpoint_writer {
     uint64_t sum; /* over the blocks */
     uint64_t salt;
     uint64_t synced; /* offset up to which the file was synced */
+    size_t block_bytes;
+    unsigned char *piece; /* version 3: room for one; NULL: none was needed yet */
     struct checkpoint_totals totals;
     struct buffer directory;
     unsigned char header[HEADER_BYTES];
@@ -42,13 +45,16 @@ struct checkpoint_writer {
     unsigned char gathered[GATHER_BYTES + BLOCK_HEAD_BYTES + RECORD_HEAD_BYTES_MAX +
                            TARN_KEY_BYTES_MAX + COPIED_VALUE_BYTES];
 };
-static_assert(CHECKPOINT_BLOCK_BYTES <= COPIED_VALUE_BYTES, "room");
+static_assert(CHECKPOINT_BLOCK_BYTES_MAX <= COPIED_VALUE_BYTES, "room");
+static_assert(CHECKPOINT_FETCH_BYTES == (int)PIECE_BYTES, "a far value makes a body of pieces");
 static_assert(PAGE_BYTES <= COPIED_VALUE_BYTES, "room");
 
 static void encode_header(struct checkpoint_writer *w, const struct checkpoint_about *about)
 {
     memcpy(w->header + HEADER_MAGIC, CHECKPOINT_MAGIC, 8);
-    store_u32le(w->header + HEADER_VERSION, CHECKPOINT_VERSION);
+    store_u32le(w->header + HEADER_VERSION,
+                about->block_bytes ? CHECKPOINT_VERSION_PIECES : CHECKPOINT_VERSION);
+    store_u32le(w->header + HEADER_BLOCK_BYTES, about->block_bytes);
     store_u64le(w->header + HEADER_STORE_ID, about->store_id);
     store_u64le(w->header + HEADER_SALT, w->salt);
     store_u64le(w->header + HEADER_SEQUENCE, about->sequence);
@@ -61,6 +67,7 @@ static void encode_header(struct checkpoint_writer *w, const struct checkpoint_a
 int checkpoint_create(const struct os *os, const char *path, const struct checkpoint_about *about,
                       struct checkpoint_writer **ret_writer, struct tarn_error *error)
 {
+    ASSERT(about->block_bytes == 0 || checkpoint_block_bytes_good(about->block_bytes));
     struct checkpoint_writer *w = calloc(1, sizeof *w);
     if (w == NULL)
         return error_set(error, TARN_NOMEM, "cannot write %s: out of memory", path);
@@ -71,6 +78,7 @@ int checkpoint_create(const struct os *os, const char *path, const struct checkp
         checkpoint_abort(w);
         return status;
     }
+    w->block_bytes = about->block_bytes ? about->block_bytes : CHECKPOINT_BLOCK_BYTES;
     encode_header(w, about);
     memcpy(w->gathered, w->header, HEADER_BYTES);
     w->filled = HEADER_BYTES;
@@ -197,6 +205,16 @@ static inline size_t encode_record_head(unsigned char *out, const struct tarn_re
     return n + record->key.size;
 }
 
+/* What it takes in a body. */
+static size_t encode_record_bytes(const struct tarn_record *record)
+{
+    unsigned char size[VARINT_BYTES_MAX];
+    bool expires = record->expire_ms != 0;
+    return store_varint(size, record->key.size) +
+           store_varint(size, (uint64_t)record->value.size * 2 + expires) + (expires ? 8 : 0) +
+           record->key.size + record->value.size;
+}
+
 /* A block of this record only, whose value is not copied if it is large. */
 static int add_alone(struct checkpoint_writer *w, const struct tarn_record *record, uint64_t hash,
                      struct tarn_error *error)
@@ -221,6 +239,56 @@ static int add_alone(struct checkpoint_writer *w, const struct tarn_record *reco
     return status == TARN_OK ? append(w, value.data, value.size, error) : status;
 }
 
+static int copy_value(void *context, uint64_t at, void *data, size_t size, struct tarn_error *error)
+{
+    const struct tarn_bytes *value = context;
+    (void)error;
+    memcpy(data, (const char *)value->data + at, size);
+    return TARN_OK;
+}
+
+/* A piece whose first `used` bytes are there: fill it up from the value's byte *at on, and write
+ * it. */
+static int put_piece(struct checkpoint_writer *w, uint64_t number, uint64_t piece, size_t used,
+                     uint64_t *at, uint64_t size, checkpoint_fetch fetch, void *context,
+                     struct tarn_error *error)
+{
+    size_t some = size - *at < PIECE_DATA - used ? (size_t)(size - *at) : PIECE_DATA - used;
+    int status = fetch(context, *at, w->piece + used, some, error);
+    if (status != TARN_OK) {
+        w->status = status;
+        publish_abort(&w->publish);
+        return status;
+    }
+    *at += some;
+    some += used;
+    store_u64le(w->piece + some,
+                hash_checksum(w->piece, some, checkpoint_piece_seed(w->salt, number, piece)));
+    return append(w, w->piece, some + PIECE_CHECKSUM_BYTES, error);
+}
+
+/* A block of this record only, in pieces. */
+static int add_pieces(struct checkpoint_writer *w, const struct tarn_record *record, uint64_t hash,
+                      checkpoint_fetch fetch, void *context, struct tarn_error *error)
+{
+    if (w->piece == NULL && (w->piece = malloc(PIECE_BYTES)) == NULL)
+        return error_set(error, TARN_NOMEM, "cannot write %s: out of memory", w->publish.path);
+    int status = end_block(w, error);
+    if (status == TARN_OK)
+        status = begin_block(w, hash, error);
+    if (status != TARN_OK)
+        return status;
+    uint64_t number = w->totals.blocks, at = 0;
+    size_t n = encode_record_head(w->piece, record);
+    encode_head(w, 1, (size_t)checkpoint_stored_bytes(n + record->value.size), 0);
+    w->filled += BLOCK_HEAD_BYTES;
+    status = flush(w, error);
+    for (uint64_t piece = 0; status == TARN_OK && at < record->value.size; piece++)
+        status = put_piece(w, number, piece, piece == 0 ? n : 0, &at, record->value.size, fetch,
+                           context, error);
+    return status;
+}
+
 static void add_small(struct checkpoint_writer *w, const struct tarn_record *record)
 {
     unsigned char *out = w->gathered + w->filled + BLOCK_HEAD_BYTES + w->used;
@@ -236,7 +304,7 @@ static int add_to_block(struct checkpoint_writer *w, const struct tarn_record *r
                         size_t size_max, uint64_t hash, struct tarn_error *error)
 {
     int status = TARN_OK;
-    if (size_max > CHECKPOINT_BLOCK_BYTES - BLOCK_HEAD_BYTES - w->used)
+    if (size_max > w->block_bytes - BLOCK_HEAD_BYTES - w->used)
         status = end_block(w, error);
     if (status == TARN_OK && w->used == 0)
         status = begin_block(w, hash, error);
@@ -251,8 +319,21 @@ static int stopped(const struct checkpoint_writer *w, struct tarn_error *error)
                      tarn_status_text(w->status));
 }
 
-int checkpoint_add(struct checkpoint_writer *w, const struct tarn_record *record, uint64_t hash,
-                   struct tarn_error *error)
+/* Which kind of block the record goes into. */
+static int add(struct checkpoint_writer *w, const struct tarn_record *record, uint64_t hash,
+               checkpoint_fetch fetch, void *context, struct tarn_error *error)
+{
+    size_t size_max = RECORD_HEAD_BYTES_MAX + record->key.size + record->value.size;
+    if (size_max <= w->block_bytes - BLOCK_HEAD_BYTES)
+        return add_to_block(w, record, size_max, hash, error);
+    bool pieces = load_u32le(w->header + HEADER_VERSION) == CHECKPOINT_VERSION_PIECES;
+    if (!pieces || encode_record_bytes(record) <= PIECE_BYTES)
+        return add_alone(w, record, hash, error);
+    return add_pieces(w, record, hash, fetch, context, error);
+}
+
+int checkpoint_add_far(struct checkpoint_writer *w, const struct tarn_record *record, uint64_t hash,
+                       checkpoint_fetch fetch, void *context, struct tarn_error *error)
 {
     size_t payload = record->key.size + record->value.size;
     if (w->status != TARN_OK)
@@ -263,10 +344,7 @@ int checkpoint_add(struct checkpoint_writer *w, const struct tarn_record *record
     if (hash < w->last_hash)
         return error_set(error, TARN_INVALID, "%s: a record is not in the order of its key's hash",
                          w->publish.path);
-    size_t size_max = RECORD_HEAD_BYTES_MAX + payload;
-    int status = size_max > CHECKPOINT_BLOCK_BYTES - BLOCK_HEAD_BYTES
-                     ? add_alone(w, record, hash, error)
-                     : add_to_block(w, record, size_max, hash, error);
+    int status = add(w, record, hash, fetch, context, error);
     if (status != TARN_OK)
         return status;
     w->last_hash = hash;
@@ -274,6 +352,13 @@ int checkpoint_add(struct checkpoint_writer *w, const struct tarn_record *record
     w->totals.expiring += record->expire_ms != 0;
     w->totals.payload_bytes += payload;
     return TARN_OK;
+}
+
+int checkpoint_add(struct checkpoint_writer *w, const struct tarn_record *record, uint64_t hash,
+                   struct tarn_error *error)
+{
+    struct tarn_bytes value = record->value;
+    return checkpoint_add_far(w, record, hash, copy_value, &value, error);
 }
 
 /* --- what stands behind the blocks --- */
@@ -372,5 +457,6 @@ void checkpoint_abort(struct checkpoint_writer *w)
         return;
     publish_abort(&w->publish);
     buffer_done(&w->directory);
+    free(w->piece);
     free(w);
 }

@@ -166,7 +166,8 @@ static int write_watched(const struct os *os, int fd, const void *data, size_t s
 }
 
 /* 24 MiB stand for 512: the path is the same. The writer's own memory is small, none is asked for
- * while records are added, and the value goes to the file from where it lies. */
+ * while records are added, and the value goes to the file from where it lies. (Of version 3 by
+ * pieces, through room for one.) */
 static void large_value_is_not_copied(void **context)
 {
     struct fixture *f = *context;
@@ -188,8 +189,9 @@ static void large_value_is_not_copied(void **context)
         const struct tarn_record *record = i == 1 ? &large : &f->items[i].record;
         uint64_t before = fault_malloc_calls();
         assert_int_equal(checkpoint_add(w, record, f->items[i].hash, &error), TARN_OK);
-        assert_true(i == 0 || fault_malloc_calls() == before);
-        assert_true(i != 1 || write_seen_size == size);
+        bool pieces = fixture_block_bytes != 0;
+        assert_true(i == 0 || fault_malloc_calls() == before + (pieces && i == 1));
+        assert_true(i != 1 || pieces || write_seen_size == size);
     }
     fault_malloc_disarm();
     for (int i = 0; i < 3; i++)
@@ -436,13 +438,13 @@ static void other_versions(void **context)
     struct checkpoint_totals totals;
     struct tarn_error error;
     write_file(f, 3, 4, 3, 5);
-    for (uint32_t version = 1; version <= 3; version += 2) {
+    for (uint32_t version = 1; version <= 4; version += 3) {
         store_u32le(f->file.data + HEADER_VERSION, version);
         store_u64le(f->file.data + HEADER_CHECKSUM,
                     hash_checksum(f->file.data, HEADER_CHECKSUM, HEADER_SEED));
         assert_int_equal(read_bytes(buffer_view(&f->file), 0, &got, NULL, &about, &totals, &error),
                          TARN_INVALID);
-        assert_non_null(strstr(error.text, version == 1 ? "version 1" : "version 3"));
+        assert_non_null(strstr(error.text, version == 1 ? "version 1" : "version 4"));
     }
     buffer_done(&got);
 }
@@ -792,5 +794,7 @@ int main(void)
         TEST(missing),
         TEST(stopping),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    fixture_block_bytes = CHECKPOINT_BLOCK_BYTES;
+    return failed + cmocka_run_group_tests_name("version 3", tests, NULL, NULL);
 }

@@ -639,5 +639,7 @@ int main(void)
         TEST(refused),           TEST(range_stops),
         TEST(threads),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    fixture_block_bytes = CHECKPOINT_BLOCK_BYTES;
+    return failed + cmocka_run_group_tests_name("version 3", tests, NULL, NULL);
 }
