@@ -48,8 +48,9 @@ struct cli_command {
 const struct cli_command *const *cli_commands(void);
 
 extern const struct cli_command cli_command_gen, cli_command_index, cli_command_serve,
-    cli_command_get, cli_command_bench, cli_command_inspect, cli_command_verify, cli_command_dump,
-    cli_command_load, cli_command_check, cli_command_repair, cli_command_backup, cli_command_help;
+    cli_command_get, cli_command_bench, cli_command_plan, cli_command_inspect, cli_command_verify,
+    cli_command_dump, cli_command_load, cli_command_check, cli_command_repair, cli_command_backup,
+    cli_command_help;
 
 /* The rows a subcommand takes. rows: room for CLI_ROWS_MAX. */
 #define CLI_ROWS_MAX 96

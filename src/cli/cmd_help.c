@@ -17,13 +17,12 @@ static const struct options table = {rows, sizeof rows / sizeof rows[0]};
 
 const struct cli_command *const *cli_commands(void)
 {
-    static const struct cli_command *const commands[] = {&cli_command_gen,    &cli_command_index,
-                                                         &cli_command_serve,  &cli_command_get,
-                                                         &cli_command_bench,  &cli_command_inspect,
-                                                         &cli_command_verify, &cli_command_dump,
-                                                         &cli_command_load,   &cli_command_check,
-                                                         &cli_command_repair, &cli_command_backup,
-                                                         &cli_command_help,   NULL};
+    static const struct cli_command *const commands[] = {
+        &cli_command_gen,     &cli_command_index,  &cli_command_plan,
+        &cli_command_serve,   &cli_command_get,    &cli_command_bench,
+        &cli_command_inspect, &cli_command_verify, &cli_command_dump,
+        &cli_command_load,    &cli_command_check,  &cli_command_repair,
+        &cli_command_backup,  &cli_command_help,   NULL};
     return commands;
 }
 

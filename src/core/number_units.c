@@ -92,9 +92,24 @@ bool number_parse_size(struct tarn_bytes text, uint64_t *ret_bytes)
     return parse_units(text, size_units, COUNT(size_units), false, ret_bytes);
 }
 
+/* "1e9": a real with an exponent that is whole. */
+static bool parse_power(struct tarn_bytes text, uint64_t *ret_count)
+{
+    double value;
+    bool has_power = text.size > 0 && (memchr(text.data, 'e', text.size) != NULL ||
+                                       memchr(text.data, 'E', text.size) != NULL);
+    if (!has_power || !number_parse_real(text, &value) || !(value < 0x1p64))
+        return false;
+    if ((double)(uint64_t)value != value)
+        return false;
+    *ret_count = (uint64_t)value;
+    return true;
+}
+
 bool number_parse_scaled(struct tarn_bytes text, uint64_t *ret_count)
 {
-    return parse_units(text, count_units, COUNT(count_units), true, ret_count);
+    return parse_units(text, count_units, COUNT(count_units), true, ret_count) ||
+           parse_power(text, ret_count);
 }
 
 bool number_parse_duration(struct tarn_bytes text, uint64_t *ret_ns)

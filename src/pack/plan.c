@@ -16,14 +16,18 @@
 
 #include "core/assert.h"
 #include "core/number.h"
+#include "pack/index.h"
+
+static_assert(PLAN_GRANULE_LOG2_MIN == INDEX_GRANULE_LOG2_MIN &&
+                  PLAN_GRANULE_LOG2_MAX == INDEX_GRANULE_LOG2_MAX &&
+                  PLAN_FINGERPRINT_BITS_MAX == INDEX_FINGERPRINT_MAX,
+              "what is tried can be built");
 
 #define RIBBON_OVERHEAD 1.008 /* rows per key (doc/index.md) */
 #define SHARD_KEYS      4096  /* an entry of 8 bytes each */
 #define CHECKSUM_BYTES  4     /* of a block */
 #define MIB             1048576.0
-#define PAGE_BYTES      4096.0
-#define PAGE_ENTRY      24.0    /* hash, location, where the block lies, its checksum */
-#define PAGE_TOP        16.0    /* in memory, a page */
+#define PAGE_TOP        8       /* in memory, a page: its first hash */
 #define REWRITTEN_BLOCK 16384.0 /* doc/format-tarn.md; a directory entry of 16 bytes each */
 #define REWRITTEN_ENTRY 16.0
 #define SPILL_BYTES     11.0 /* a key on the temporary disk, written and read */
@@ -93,15 +97,26 @@ static double block_bytes(const struct plan_input *input, unsigned granule_log2)
     return fmax(exp2(granule_log2), record_bytes(input)) + ALIGNMENT;
 }
 
+/* Where blocks begin, their checksums, those of each MiB. */
+static double table_bytes(const struct plan_input *input, const struct plan_candidate *c,
+                          uint64_t blocks)
+{
+    unsigned start_bytes = c->granule_log2 <= 15 ? 2 : 4;
+    return (double)blocks * (start_bytes + CHECKSUM_BYTES) + (double)input->data_bytes * 8 / MIB;
+}
+
+static uint64_t block_count(const struct plan_input *input, unsigned granule_log2)
+{
+    return ((input->data_bytes - 1) >> granule_log2) + 1;
+}
+
 static void lay_blocks(const struct plan_input *input, struct plan_candidate *c)
 {
-    uint64_t blocks = ((input->data_bytes - 1) >> c->granule_log2) + 1;
+    uint64_t blocks = block_count(input, c->granule_log2);
     double granule = exp2(c->granule_log2), n = (double)input->records;
     c->location_bits = bits_for(blocks);
-    unsigned start_bytes = c->granule_log2 <= 15 ? 2 : 4;
     c->index_bytes = (uint64_t)(function_bytes(n, c->location_bits + c->fingerprint_bits) +
-                                (double)blocks * (start_bytes + CHECKSUM_BYTES) +
-                                (double)input->data_bytes * 8 / MIB);
+                                table_bytes(input, c, blocks));
     c->disk_bytes = c->index_bytes;
     c->read_bytes = block_bytes(input, c->granule_log2);
     c->reads_hit = 1;
@@ -111,10 +126,14 @@ static void lay_blocks(const struct plan_input *input, struct plan_candidate *c)
 
 static void lay_pages(const struct plan_input *input, struct plan_candidate *c)
 {
-    double pages = ceil((double)input->records / floor(PAGE_BYTES / PAGE_ENTRY));
-    c->index_bytes = (uint64_t)(pages * PAGE_TOP + (double)input->data_bytes * 8 / MIB);
-    c->disk_bytes = (uint64_t)(pages * PAGE_BYTES) + c->index_bytes;
-    c->read_bytes = (PAGE_BYTES + block_bytes(input, c->granule_log2)) / 2;
+    uint64_t blocks = block_count(input, c->granule_log2);
+    c->location_bits = bits_for(blocks);
+    unsigned entry = 8 + (c->location_bits + 7) / 8;
+    unsigned entries = (INDEX_PAGE_BYTES - INDEX_PAGE_HEADER_BYTES) / entry;
+    double pages = ceil((double)input->records / entries);
+    c->index_bytes = (uint64_t)(pages * PAGE_TOP + table_bytes(input, c, blocks));
+    c->disk_bytes = (uint64_t)(pages * INDEX_PAGE_BYTES) + c->index_bytes;
+    c->read_bytes = (INDEX_PAGE_BYTES + block_bytes(input, c->granule_log2)) / 2;
     c->reads_hit = 2;
     c->reads_absent = 1;
 }
@@ -219,23 +238,35 @@ static bool is_better(const struct plan_candidate *a, const struct plan_candidat
     return a->fits ? a->total_s < b->total_s : a->memory_bytes < b->memory_bytes;
 }
 
-static struct plan_candidate best_blocks(const struct plan_input *input)
+/* All of a granule: fingerprints are for blocks. */
+static void try_granule(const struct plan_input *input, enum plan_layout layout, unsigned granule,
+                        struct plan_candidate *best)
 {
-    struct plan_candidate best = plan_evaluate(input, PLAN_BLOCKS, PLAN_GRANULE_LOG2_MAX, 0);
-    for (unsigned g = PLAN_GRANULE_LOG2_MAX; g >= PLAN_GRANULE_LOG2_MIN; g--)
-        for (unsigned f = 0; f <= PLAN_FINGERPRINT_BITS_MAX; f++) {
-            struct plan_candidate c = plan_evaluate(input, PLAN_BLOCKS, g, f);
-            if (is_better(&c, &best))
-                best = c;
-        }
+    unsigned bits_max = layout == PLAN_BLOCKS ? PLAN_FINGERPRINT_BITS_MAX : 0;
+    for (unsigned bits = 0; bits <= bits_max; bits++) {
+        struct plan_candidate c = plan_evaluate(input, layout, granule, bits);
+        if (is_better(&c, best))
+            *best = c;
+        else if (!c.fits)
+            break; /* more bits take more memory */
+    }
+}
+
+struct plan_candidate plan_best_granule(const struct plan_input *input, enum plan_layout layout,
+                                        unsigned granule_log2)
+{
+    struct plan_candidate best = plan_evaluate(input, layout, granule_log2, 0);
+    try_granule(input, layout, granule_log2, &best);
     return best;
 }
 
 struct plan_candidate plan_best(const struct plan_input *input, enum plan_layout layout)
 {
-    if (layout == PLAN_BLOCKS)
-        return best_blocks(input);
-    return plan_evaluate(input, layout, PLAN_PAGES_GRANULE_LOG2, 0);
+    struct plan_candidate best = plan_evaluate(input, layout, PLAN_GRANULE_LOG2_MAX, 0);
+    if (layout == PLAN_BLOCKS || layout == PLAN_PAGES)
+        for (unsigned g = PLAN_GRANULE_LOG2_MAX; g >= PLAN_GRANULE_LOG2_MIN; g--)
+            try_granule(input, layout, g, &best);
+    return best;
 }
 
 static int check_input(const struct plan_input *input, struct tarn_error *error)
@@ -273,10 +304,10 @@ int plan_choose(const struct plan_input *input, struct plan_candidate *ret_candi
     if (!best.fits) {
         char have[32], need[32];
         return error_set(error, TARN_FULL,
-                         "%s of memory are too little for this data: an index of %s with %s "
-                         "is the smallest and needs %s",
+                         "%s of memory are too little for this data: what takes least, %s, needs "
+                         "%s",
                          number_format_size(input->memory_bytes, have),
-                         plan_layout_name(best.layout), "reads from disk",
+                         plan_layout_name(best.layout),
                          number_format_size(best.memory_bytes, need));
     }
     *ret_candidate = best;

@@ -60,21 +60,16 @@ struct plan_input plan_input_default(uint64_t data_bytes, uint64_t records, uint
                                      unsigned cores);
 
 enum plan_layout {
-    PLAN_MEMORY,    /* locations to the byte, and all data in memory */
+    PLAN_MEMORY,    /* function to the byte, and all data in memory */
     PLAN_BLOCKS,    /* function in memory, to a granule */
-    PLAN_PAGES,     /* function on disk: pages in the order of the hashes */
+    PLAN_PAGES,     /* in memory where blocks begin; keys' hashes in pages on disk */
     PLAN_REWRITTEN, /* data copied in the order of the hashes */
     PLAN_LAYOUTS
 };
 const char *plan_layout_name(enum plan_layout layout);
 
-/* Bounds of what is tried. */
-enum {
-    PLAN_GRANULE_LOG2_MIN = 9,  /* blocks */
-    PLAN_GRANULE_LOG2_MAX = 20, /* blocks */
-    PLAN_PAGES_GRANULE_LOG2 = 12,
-    PLAN_FINGERPRINT_BITS_MAX = 16,
-};
+/* Bounds of what is tried: those of an index. */
+enum { PLAN_GRANULE_LOG2_MIN = 9, PLAN_GRANULE_LOG2_MAX = 24, PLAN_FINGERPRINT_BITS_MAX = 16 };
 
 struct plan_candidate {
     enum plan_layout layout;
@@ -106,6 +101,10 @@ struct plan_candidate plan_evaluate(const struct plan_input *input, enum plan_la
 /* The one with the least total time among granules and fingerprint bits of a layout; if none fits
  * that with the least memory. */
 struct plan_candidate plan_best(const struct plan_input *input, enum plan_layout layout);
+
+/* The same of one granule. */
+struct plan_candidate plan_best_granule(const struct plan_input *input, enum plan_layout layout,
+                                        unsigned granule_log2);
 
 /* What `tarn index` chooses: the best of PLAN_MEMORY, PLAN_BLOCKS and PLAN_PAGES (rewriting is for
  * people to ask for). Errors: INVALID (input, says what), FULL (the memory is too little: says how

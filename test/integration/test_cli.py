@@ -19,8 +19,9 @@ import pytest
 
 from conftest import TIMEOUT, environment, eventually, run
 
-COMMANDS = ["gen", "index", "serve", "get", "bench", "inspect", "verify", "dump", "load", "check",
-            "repair", "backup", "help"]
+COMMANDS = ["gen", "index", "plan", "serve", "get", "bench", "inspect", "verify", "dump", "load", "check",
+            "repair",
+            "backup", "help"]
 FILE_COMMANDS = ["index", "serve", "inspect", "verify"]
 
 
