@@ -325,7 +325,7 @@ TARN_API void tarn_fetch_end(struct tarn_fetch *fetch);
 /* Once a loop turn: hand the system all reads that were begun. */
 TARN_API void tarn_fetch_submit(struct tarn_session *session);
 /* A descriptor that is readable (epoll, poll) when tarn_fetch_poll() has something to do; the
- * session's own. -1: there never is. */
+ * session's own. -1: there never is; TARN_NOMEM: none can be had. */
 TARN_API int tarn_fetch_fd(struct tarn_session *session);
 /* Take what has come, and call `done` of those that have all. Never waits. */
 TARN_API void tarn_fetch_poll(struct tarn_session *session);

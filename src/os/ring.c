@@ -18,6 +18,10 @@
 #include "core/assert.h"
 #include "os/ring_internal.h"
 
+/* Attempts, one after the other, that bring less than there is already, before that is taken for
+ * the end of the file. */
+#define STUCK_MAX 8u
+
 bool ring_advance(struct ring_read *read, int result)
 {
     if ((result == -EAGAIN || result == -EINTR) && ++read->tries <= RING_TRIES_MAX)
@@ -27,12 +31,12 @@ bool ring_advance(struct ring_read *read, int result)
         return true;
     }
     size_t end = read->at + (size_t)result;
-    if (end <= read->done)
-        return true; /* the file ends here */
+    if (end <= read->done) /* the file ends here; unless that was a very short one */
+        return result == 0 || ++read->tries >= STUCK_MAX;
     read->done = end;
     read->at = end - end % RING_ALIGN_BYTES;
     read->tries = 0;
-    return end >= read->size;
+    return end >= (read->enough > 0 ? read->enough : read->size);
 }
 
 /* Where io_uring cannot be had, threads do. */

@@ -27,6 +27,7 @@ struct ring_read {
     void *data; /* aligned, and the next two, if the file was opened for direct reads */
     size_t size;
     uint64_t offset;
+    size_t enough; /* so many bytes will do, since the file is known to end there; 0: size */
     void *context; /* the caller's */
 
     /* When it has been given back. */

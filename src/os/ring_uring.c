@@ -6,6 +6,7 @@
  * Failure modes: io_uring_setup() is not there or not permitted: the ring has threads then. A
  * submission that the kernel has no memory for now is handed over again with the next one. */
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -68,6 +69,15 @@ void uring_submit(struct ring_uring *u)
         u->unsubmitted -= (unsigned)taken;
 }
 
+/* Of a descriptor opened with O_NONBLOCK, which does nothing else with a regular file, io_uring
+ * gives EAGAIN instead of waiting. */
+static void let_wait(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0 && (flags & O_NONBLOCK) != 0)
+        (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
 struct ring_read *uring_reap(struct ring *ring)
 {
     struct ring_uring *u = ring->uring;
@@ -82,6 +92,8 @@ struct ring_read *uring_reap(struct ring *ring)
             read->ended_ns = ring->os->monotonic_ns(ring->os);
             return read;
         }
+        if (result == -EAGAIN)
+            let_wait(read->fd);
         uring_push(u, read);
     }
     uring_submit(u);

@@ -1,5 +1,5 @@
 /* The store: joins its parts behind tarn.h. Either a pack, the present version of an immutable data
- * file, or a table, which is writable.
+ * file, or such a file left on disk (far.h), or a table, which is writable.
  *
  * Invariants: (0) Without a table `current` is what is served; with one it is what the table rests
  * on (base.h), which never changes, or NULL. (1) `current` points to a pack on which the store
@@ -19,6 +19,7 @@
 #include "core/assert.h"
 #include "core/qsbr.h"
 #include "store/durable.h"
+#include "store/far.h"
 
 /* Reclamation knows threads, not sessions, so a thread with several sessions is quiescent only
  * when none of them has anything in view, and offline only when all are. */
@@ -27,9 +28,10 @@ static __thread struct {
     unsigned viewing; /* sessions that may have views */
 } thread_sessions;
 
-/* A pin is a reference to a pack or, with this bit set in its address, to a large item of a table;
- * the type is only a name for callers. */
-#define PIN_ITEM 1u
+/* A pin is a reference to a pack or, with one of these bits set in its address, to a large item of
+ * a table, or to what was read from disk; the type is only a name for callers. */
+#define PIN_ITEM   1u
+#define PIN_RECORD 2u
 
 static int check_options(const struct tarn_options *options, struct tarn_error *error)
 {
@@ -38,6 +40,9 @@ static int check_options(const struct tarn_options *options, struct tarn_error *
     if ((unsigned)options->duplicates > TARN_DUPLICATES_ERROR)
         return error_set(error, TARN_INVALID, "%s: no such policy for duplicates: %d",
                          options->path, (int)options->duplicates);
+    if ((unsigned)options->data > TARN_DATA_ON_DISK)
+        return error_set(error, TARN_INVALID, "%s: no such place for data: %d", options->path,
+                         (int)options->data);
     return TARN_OK;
 }
 
@@ -65,6 +70,11 @@ static int open_table(const struct os *os, const struct tarn_options *options,
     if ((unsigned)options->eviction > TARN_EVICT_EXPIRING_SOONEST)
         return error_set(error, TARN_INVALID, "no such policy for eviction: %d",
                          (int)options->eviction);
+    if (options->path != NULL && options->data == TARN_DATA_ON_DISK)
+        return error_set(error, TARN_INVALID,
+                         "%s: changes to a data file on disk are not kept: serve it without a "
+                         "directory, or from memory",
+                         options->path);
     struct tarn *store = calloc(1, sizeof *store);
     if (store == NULL)
         return error_set(error, TARN_NOMEM, "out of memory for a store");
@@ -85,6 +95,24 @@ static int open_table(const struct os *os, const struct tarn_options *options,
     return status;
 }
 
+/* What is served: loaded, or left on disk. What was to be decided by size and does not fit in
+ * memory with its index is left there, too. */
+static int open_data(struct tarn *store, struct tarn_error *error)
+{
+    bool on_disk;
+    struct pack *pack;
+    int status = far_is_wanted(store->os, &store->options, &on_disk, error);
+    if (status == TARN_OK && !on_disk) {
+        status = pack_open(store->os, &store->options, false, &pack, error);
+        on_disk = status == TARN_TOOBIG && store->options.data == TARN_DATA_AUTO;
+        if (status == TARN_OK) {
+            atomic_store(&store->current, pack);
+            atomic_store(&store->pack_bytes, store_pack_bytes(store, pack));
+        }
+    }
+    return on_disk ? far_open(store->os, &store->options, &store->far, error) : status;
+}
+
 int store_open(const struct os *os, const struct tarn_options *options, struct tarn **ret_store,
                struct tarn_error *error)
 {
@@ -103,12 +131,9 @@ int store_open(const struct os *os, const struct tarn_options *options, struct t
         error_set(error, status, "%s: out of memory", options->path);
         goto failed;
     }
-    struct pack *pack;
-    status = pack_open(os, &store->options, false, &pack, error);
+    status = open_data(store, error);
     if (status != TARN_OK)
         goto failed;
-    atomic_store(&store->current, pack);
-    atomic_store(&store->pack_bytes, store_pack_bytes(store, pack));
     atomic_store(&store->memory_bytes_max, options->memory_bytes_max);
     atomic_store(&store->generation, 1);
     /* Reports of the first load are the opener's; what they point to need not outlive it. */
@@ -132,11 +157,26 @@ void tarn_close(struct tarn *store)
         return;
     durable_close(store->durable);
     table_close(store->table);
+    far_close(store->far);
     pack_unref(atomic_load(&store->current));
     pthread_mutex_destroy(&store->reload_lock);
     free(store->path);
     free(store->index_path);
     free(store);
+}
+
+static int reload_pack(struct tarn *store, struct tarn_error *error)
+{
+    struct pack *pack;
+    int status = pack_open(store->os, &store->options, false, &pack, error);
+    if (status != TARN_OK)
+        return status;
+    struct pack *old = atomic_exchange_explicit(&store->current, pack, memory_order_acq_rel);
+    atomic_fetch_add(&store->generation, 1);
+    atomic_store(&store->pack_bytes, store_pack_bytes(store, pack));
+    qsbr_wait();
+    pack_unref(old);
+    return TARN_OK;
 }
 
 int tarn_reload(struct tarn *store, struct tarn_error *error)
@@ -146,31 +186,16 @@ int tarn_reload(struct tarn *store, struct tarn_error *error)
                          "a store that can be written has no data file to load anew");
     if (pthread_mutex_trylock(&store->reload_lock) != 0)
         return error_set(error, TARN_BUSY, "%s: a reload is under way already", store->path);
-    struct pack *pack;
     store->options.memory_bytes_max = atomic_load(&store->memory_bytes_max);
-    int status = pack_open(store->os, &store->options, false, &pack, error);
-    if (status == TARN_OK) {
-        struct pack *old = atomic_exchange_explicit(&store->current, pack, memory_order_acq_rel);
-        atomic_fetch_add(&store->generation, 1);
-        atomic_store(&store->pack_bytes, store_pack_bytes(store, pack));
-        qsbr_wait();
-        pack_unref(old);
-    }
+    int status = store->far != NULL
+                     ? far_reload(store->far, &store->options, &store->generation, error)
+                     : reload_pack(store, error);
     pthread_mutex_unlock(&store->reload_lock);
     return status;
 }
 
-void tarn_stats_get(struct tarn *store, struct tarn_stats *ret_stats)
+static void pack_stats_get(struct tarn *store, struct tarn_stats *ret_stats)
 {
-    if (store->table != NULL) {
-        table_stats_get(store->table, ret_stats);
-        ret_stats->memory_bytes += sizeof *store;
-        return;
-    }
-    /* Any thread, with or without a session: register it for the moment. */
-    qsbr_register();
-    if (thread_sessions.online == 0)
-        qsbr_online();
     const struct pack *pack = atomic_load_explicit(&store->current, memory_order_acquire);
     const struct index *index = pack->index;
     *ret_stats = (struct tarn_stats){
@@ -186,9 +211,46 @@ void tarn_stats_get(struct tarn *store, struct tarn_stats *ret_stats)
         .index_built = pack->index_built,
         .format = index->format,
     };
+}
+
+/* For any thread, with or without a session, which looks at what is served for a moment. */
+static void look_briefly(void)
+{
+    qsbr_register();
+    if (thread_sessions.online == 0)
+        qsbr_online();
+}
+
+static void look_away_again(void)
+{
     if (thread_sessions.online == 0)
         qsbr_offline();
     qsbr_unregister();
+}
+
+void tarn_stats_get(struct tarn *store, struct tarn_stats *ret_stats)
+{
+    if (store->table != NULL) {
+        table_stats_get(store->table, ret_stats);
+        ret_stats->memory_bytes += sizeof *store;
+        return;
+    }
+    look_briefly();
+    if (store->far != NULL)
+        far_stats_get(store->far, ret_stats);
+    else
+        pack_stats_get(store, ret_stats);
+    look_away_again();
+}
+
+void tarn_disk_stats_get(struct tarn *store, struct tarn_disk_stats *ret_stats)
+{
+    *ret_stats = (struct tarn_disk_stats){.on_disk = false};
+    if (store->far == NULL)
+        return;
+    look_briefly();
+    far_disk_stats_get(store->far, ret_stats);
+    look_away_again();
 }
 
 /* --- sessions --- */
@@ -201,6 +263,8 @@ static void look_away(struct tarn_session *session)
         thread_sessions.viewing--;
         if (session->table != NULL)
             table_session_quiescent(session->table);
+        if (session->far != NULL)
+            far_session_quiescent(session->far);
     }
 }
 
@@ -242,6 +306,10 @@ int tarn_session_open(struct tarn *store, struct tarn_session **ret_session,
         free(session);
         return error_set(error, TARN_NOMEM, "out of memory for a session");
     }
+    if (store->far != NULL && far_session_open(store->far, &session->far) != TARN_OK) {
+        free(session);
+        return error_set(error, TARN_NOMEM, "out of memory for a session");
+    }
     session->durable = store->durable;
     qsbr_register();
     go_online(session);
@@ -255,6 +323,8 @@ void tarn_session_close(struct tarn_session *session)
         return;
     table_session_close(session->table);
     session->table = NULL;
+    far_session_close(session->far);
+    session->far = NULL;
     if (session->online)
         go_offline(session);
     qsbr_unregister();
@@ -297,14 +367,39 @@ static inline struct table_session *session_table(struct tarn_session *session)
     return session->table;
 }
 
+/* The same for a data file on disk. */
+static inline struct far_session *session_far(struct tarn_session *session)
+{
+    if (session->far != NULL)
+        look(session);
+    return session->far;
+}
+
+struct far_session *store_session_far(struct tarn_session *session)
+{
+    return session_far(session);
+}
+
 static bool is_of_pack(const struct pack *pack, struct tarn_bytes value)
 {
     const unsigned char *data = value.data;
     return pack != NULL && data >= pack->data && data < pack->data + pack->data_bytes;
 }
 
+/* What was read from disk, or its copy in the cache. */
+static struct tarn_pin *pin_far(struct far_session *far, struct tarn_bytes value)
+{
+    struct far_record *record = far_kept_record_of(far, value);
+    if (record == NULL)
+        return (struct tarn_pin *)((uintptr_t)table_pin(value) | PIN_ITEM);
+    far_record_ref(record);
+    return (struct tarn_pin *)((uintptr_t)record | PIN_RECORD);
+}
+
 struct tarn_pin *tarn_pin(struct tarn_session *session, struct tarn_bytes value)
 {
+    if (session->far != NULL)
+        return pin_far(session->far, value);
     struct pack *pack = session->table != NULL ? session->store->current : session_pack(session);
     if (session->table != NULL && !is_of_pack(pack, value))
         return (struct tarn_pin *)((uintptr_t)table_pin(value) | PIN_ITEM);
@@ -317,6 +412,8 @@ void tarn_unpin(struct tarn_pin *pin)
     uintptr_t address = (uintptr_t)pin;
     if (address & PIN_ITEM)
         table_unpin((struct item_large *)(address - PIN_ITEM));
+    else if (address & PIN_RECORD)
+        far_record_unref((struct far_record *)(address - PIN_RECORD));
     else
         pack_unref((struct pack *)address);
 }
@@ -357,6 +454,9 @@ int tarn_get_record(struct tarn_session *session, struct tarn_bytes key,
     struct table_session *table = session_table(session);
     if (table != NULL)
         return settle(session, table_get(table, key, ret_record));
+    struct far_session *far = session_far(session);
+    if (far != NULL)
+        return far_get(far, key, ret_record);
     struct tarn_bytes value;
     int status = pack_get(session_pack(session), key, &value);
     if (status == TARN_OK)
@@ -367,10 +467,12 @@ int tarn_get_record(struct tarn_session *session, struct tarn_bytes key,
 int tarn_get(struct tarn_session *session, struct tarn_bytes key, struct tarn_bytes *ret_value)
 {
     struct table_session *table = session_table(session);
-    if (table == NULL)
+    struct far_session *far = session_far(session);
+    if (table == NULL && far == NULL)
         return pack_get(session_pack(session), key, ret_value);
     struct tarn_record record;
-    int status = settle(session, table_get(table, key, &record));
+    int status =
+        far != NULL ? far_get(far, key, &record) : settle(session, table_get(table, key, &record));
     if (status == TARN_OK)
         *ret_value = record.value;
     return status;
@@ -382,6 +484,9 @@ size_t tarn_get_many(struct tarn_session *session, const struct tarn_bytes *keys
     struct table_session *table = session_table(session);
     if (table != NULL)
         return settle_count(session, table_get_many(table, keys, count, ret_values));
+    struct far_session *far = session_far(session);
+    if (far != NULL)
+        return far_get_many(far, keys, count, ret_values);
     return pack_get_many(session_pack(session), keys, count, ret_values);
 }
 
@@ -391,14 +496,17 @@ size_t tarn_get_together(struct tarn_session *session, const struct tarn_bytes *
     struct table_session *table = session_table(session);
     if (table != NULL)
         return settle_count(session, table_get_together(table, keys, count, ret_values));
-    return pack_get_many(session_pack(session), keys, count, ret_values);
+    return tarn_get_many(session, keys, count, ret_values); /* nothing of it changes */
 }
 
 void tarn_prefetch(struct tarn_session *session, const struct tarn_bytes *keys, size_t count)
 {
     struct table_session *table = session_table(session);
+    struct far_session *far = session_far(session);
     if (table != NULL)
         table_prefetch(table, keys, count);
+    else if (far != NULL)
+        far_prefetch(far, keys, count);
 }
 
 int tarn_scan(struct tarn_session *session, uint64_t *cursor, size_t count, tarn_visit visit,
@@ -409,6 +517,9 @@ int tarn_scan(struct tarn_session *session, uint64_t *cursor, size_t count, tarn
     if (session->durable != NULL)
         return settle(session,
                       base_scan(&session->durable->base, session, cursor, wanted, visit, context));
+    struct far_session *far = session_far(session);
+    if (far != NULL)
+        return far_scan(far, cursor, wanted, visit, context);
     if (table != NULL)
         table_scan(table, cursor, wanted, visit, context);
     else
@@ -423,6 +534,9 @@ int tarn_random_key(struct tarn_session *session, uint64_t random, struct tarn_b
         return settle(session, base_random_key(&session->durable->base, session, random, ret_key));
     if (table != NULL)
         return table_random_key(table, random, ret_key);
+    struct far_session *far = session_far(session);
+    if (far != NULL)
+        return far_random_key(far, random, ret_key);
     return pack_random_key(session_pack(session), random, ret_key);
 }
 
@@ -437,13 +551,27 @@ static uint64_t overhead_per_key(const struct tarn_stats *stats)
     return (bytes + count - 1) / count;
 }
 
-int tarn_get_expiry(struct tarn_session *session, struct tarn_bytes key, int64_t *ret_expire_ms)
+/* What is known of a key: when it expires, how large it is. */
+static int get_about(struct tarn_session *session, struct tarn_bytes key,
+                     struct table_about *ret_about)
 {
     struct table_session *table = session_table(session);
-    struct tarn_bytes value;
-    struct table_about about = {.expire_ms = 0};
-    int status = table != NULL ? settle(session, table_about(table, key, &about))
-                               : pack_get(session_pack(session), key, &value);
+    struct far_session *far = session_far(session);
+    struct far_record *not_read;
+    struct tarn_record record = {.expire_ms = 0};
+    if (table != NULL)
+        return settle(session, table_about(table, key, ret_about));
+    int status = far != NULL ? far_find(far, key, &record, &not_read)
+                             : pack_get(session_pack(session), key, &record.value);
+    if (status == TARN_OK)
+        *ret_about = (struct table_about){record.expire_ms, key.size + record.value.size};
+    return status;
+}
+
+int tarn_get_expiry(struct tarn_session *session, struct tarn_bytes key, int64_t *ret_expire_ms)
+{
+    struct table_about about;
+    int status = get_about(session, key, &about);
     if (status == TARN_OK)
         *ret_expire_ms = about.expire_ms;
     return status;
@@ -451,17 +579,13 @@ int tarn_get_expiry(struct tarn_session *session, struct tarn_bytes key, int64_t
 
 int tarn_usage(struct tarn_session *session, struct tarn_bytes key, uint64_t *ret_bytes)
 {
-    struct table_session *table = session_table(session);
-    struct tarn_bytes value;
     struct tarn_stats stats;
     struct table_about about;
-    int status = table != NULL ? settle(session, table_about(table, key, &about))
-                               : pack_get(session_pack(session), key, &value);
+    int status = get_about(session, key, &about);
     if (status != TARN_OK)
         return status;
     tarn_stats_get(session->store, &stats);
-    *ret_bytes =
-        overhead_per_key(&stats) + (table != NULL ? about.item_bytes : key.size + value.size);
+    *ret_bytes = overhead_per_key(&stats) + about.item_bytes;
     return TARN_OK;
 }
 
@@ -633,6 +757,8 @@ void tarn_charge(struct tarn *store, int64_t bytes)
 {
     if (store->table != NULL)
         table_charge(store->table, bytes);
+    else if (store->far != NULL)
+        far_charge(store->far, bytes);
     else
         atomic_fetch_add_explicit(&store->charged_bytes, (uint64_t)bytes, memory_order_relaxed);
 }
@@ -641,6 +767,12 @@ uint64_t tarn_memory_used(struct tarn *store)
 {
     if (store->table != NULL)
         return table_memory_used(store->table);
+    if (store->far != NULL) {
+        look_briefly();
+        uint64_t bytes = sizeof *store + far_memory_used(store->far);
+        look_away_again();
+        return bytes;
+    }
     return atomic_load_explicit(&store->pack_bytes, memory_order_relaxed) +
            atomic_load_explicit(&store->charged_bytes, memory_order_relaxed);
 }
@@ -649,6 +781,8 @@ void tarn_session_touches(struct tarn_session *session, bool touches)
 {
     if (session->table != NULL)
         table_session_touches(session->table, touches);
+    if (session->far != NULL)
+        far_session_touches(session->far, touches);
 }
 
 void tarn_expire_actively(struct tarn *store, bool active)
@@ -672,18 +806,41 @@ int tarn_index_build(const struct tarn_options *options, struct tarn_index_repor
     return store_index_build(os_real(), options, ret_report, error);
 }
 
+static int verify_pack(const struct os *os, const struct tarn_options *options,
+                       struct tarn_verify_report *ret_report, struct tarn_error *error)
+{
+    struct pack *pack;
+    int status = pack_open(os, options, true, &pack, error);
+    if (status != TARN_OK)
+        return status;
+    status = pack_verify(pack, options, ret_report, error);
+    pack_unref(pack);
+    return status;
+}
+
+static int verify_disk(const struct os *os, const struct tarn_options *options,
+                       struct tarn_verify_report *ret_report, struct tarn_error *error)
+{
+    struct disk_pack *pack;
+    int status = disk_open(os, options, true, &pack, error);
+    if (status != TARN_OK)
+        return status;
+    status = disk_verify(pack, options, ret_report, error);
+    disk_unref(pack);
+    return status;
+}
+
 int store_verify(const struct os *os, const struct tarn_options *options,
                  struct tarn_verify_report *ret_report, struct tarn_error *error)
 {
     int status = check_options(options, error);
     if (status != TARN_OK)
         return status;
-    struct pack *pack;
-    status = pack_open(os, options, true, &pack, error);
-    if (status != TARN_OK)
-        return status;
-    status = pack_verify(pack, options, ret_report, error);
-    pack_unref(pack);
+    bool on_disk;
+    status = far_is_wanted(os, options, &on_disk, error);
+    if (status == TARN_OK)
+        status = on_disk ? verify_disk(os, options, ret_report, error)
+                         : verify_pack(os, options, ret_report, error);
     return status;
 }
 

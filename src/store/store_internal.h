@@ -10,6 +10,8 @@
 #include "table/table.h"
 
 struct durable;
+struct far;
+struct far_session;
 
 struct tarn {
     const struct os *os;
@@ -17,6 +19,7 @@ struct tarn {
     char *path, *index_path;        /* copies that options points to */
     struct table *table;            /* NULL: a pack is served */
     struct durable *durable;        /* of a table that lives in a directory; NULL: in memory only */
+    struct far *far;                /* of a data file on disk; else NULL */
     _Atomic(struct pack *) current; /* what is served; or what the table rests on, NULL: none */
     _Atomic uint64_t generation;
     _Atomic uint64_t pack_bytes, charged_bytes, memory_bytes_max; /* of a pack */
@@ -28,12 +31,16 @@ struct tarn_session {
     struct tarn *store;
     struct table_session *table; /* NULL: a pack is served */
     struct durable *durable;     /* the store's; NULL: nothing to wait for */
+    struct far_session *far;     /* of a data file on disk; else NULL */
     struct pack *seen;           /* version used since the last quiescent state, NULL: none yet */
     bool viewing;                /* there may be views: `seen` is set, or the table was used */
     bool online;
     bool defers;  /* its calls do not wait for durability */
     bool in_step; /* between tarn_begin() and tarn_end() */
 };
+
+/* The session's part of a data file on disk, if it has one; there may be views from now on. */
+struct far_session *store_session_far(struct tarn_session *session);
 
 /* Memory that a pack takes, with its store. */
 uint64_t store_pack_bytes(const struct tarn *store, const struct pack *pack);
