@@ -141,12 +141,12 @@ static void scan_thread(void *context, unsigned thread)
     buffer_done(&chunk.buffer);
 }
 
-/* A bad record was met, possibly out of order: read from the start to say which is the first. */
-static int explain_bad_record(const struct builder *b, struct tarn_error *error)
+int builder_explain_bad_record(const struct source *source, const struct tarn_format *format,
+                               struct tarn_error *error)
 {
     struct reader *reader;
     struct record record;
-    int status = reader_open(b->source->os, b->source->path, &b->index->format, &reader, error);
+    int status = reader_open(source->os, source->path, format, &reader, error);
     if (status != TARN_OK)
         return status;
     do
@@ -154,8 +154,7 @@ static int explain_bad_record(const struct builder *b, struct tarn_error *error)
     while (status == TARN_OK);
     reader_close(reader);
     if (status == TARN_NOTFOUND)
-        return error_set(error, TARN_STALE, "%s: changed while it was being indexed",
-                         b->source->path);
+        return error_set(error, TARN_STALE, "%s: changed while it was being indexed", source->path);
     return status;
 }
 
@@ -171,7 +170,7 @@ static int scan(struct builder *b, struct tarn_error *error)
     int status = atomic_load(&b->status);
     if (status != TARN_OK) {
         if (bad_record)
-            return explain_bad_record(b, error);
+            return builder_explain_bad_record(b->source, &b->index->format, error);
         if (error != NULL)
             *error = b->error;
         return status;
@@ -333,6 +332,22 @@ static void solve_thread(void *context, unsigned thread)
     ribbon_workspace_free(solver.workspace);
 }
 
+int builder_duplicate_error(const char *path, struct tarn_bytes key, uint64_t record, uint64_t at,
+                            uint64_t of, struct tarn_error *error)
+{
+    struct buffer text = {0};
+    size_t shown = key.size < 100 ? key.size : 100;
+    buffer_append_escaped(&text, (struct tarn_bytes){key.data, shown});
+    buffer_append_byte(&text, 0);
+    int status = error_set_at(error, TARN_DUPLICATE, at, record,
+                              "%s: record %" PRIu64 " at byte %" PRIu64
+                              " repeats the key \"%s\"%s of the record at byte %" PRIu64,
+                              path, record, at, text.failed ? "" : (char *)text.data,
+                              shown < key.size ? "..." : "", of);
+    buffer_done(&text);
+    return status;
+}
+
 /* DUPLICATES_ERROR: name the first record that repeats a key. */
 static int explain_duplicate(const struct builder *b, struct tarn_error *error)
 {
@@ -344,21 +359,12 @@ static int explain_duplicate(const struct builder *b, struct tarn_error *error)
     uint64_t number = 0, at = b->equal.repeat_location;
     while ((status = reader_next(reader, &record, error)) == TARN_OK && reader_offset(reader) < at)
         number++;
-    if (status == TARN_OK) {
-        struct buffer key = {0};
-        size_t shown = record.key.size < 100 ? record.key.size : 100;
-        buffer_append_escaped(&key, (struct tarn_bytes){record.key.data, shown});
-        buffer_append_byte(&key, 0);
-        status = error_set_at(error, TARN_DUPLICATE, at, number,
-                              "%s: record %" PRIu64 " at byte %" PRIu64 " repeats the key \"%s\"%s "
-                              "of the record at byte %" PRIu64,
-                              b->source->path, number, at, key.failed ? "" : (char *)key.data,
-                              shown < record.key.size ? "..." : "", b->equal.repeat_of);
-        buffer_done(&key);
-    } else if (status == TARN_NOTFOUND) {
+    if (status == TARN_OK)
+        status = builder_duplicate_error(b->source->path, record.key, number, at,
+                                         b->equal.repeat_of, error);
+    else if (status == TARN_NOTFOUND)
         status =
             error_set(error, TARN_STALE, "%s: changed while it was being indexed", b->source->path);
-    }
     reader_close(reader);
     return status;
 }

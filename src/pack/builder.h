@@ -36,4 +36,14 @@ TARN_MUST int builder_run(const struct source *source, const struct builder_opti
                           struct index **ret_index, struct builder_report *ret_report,
                           struct tarn_error *error);
 
+/* A bad record was met, possibly out of order: read from the start to say which is the first. STALE
+ * if there is none. */
+TARN_MUST int builder_explain_bad_record(const struct source *source,
+                                         const struct tarn_format *format,
+                                         struct tarn_error *error);
+
+/* Fill *error: this record, at byte `at`, repeats the key of the one at byte `of`. DUPLICATE. */
+int builder_duplicate_error(const char *path, struct tarn_bytes key, uint64_t record, uint64_t at,
+                            uint64_t of, struct tarn_error *error);
+
 #endif

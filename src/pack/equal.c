@@ -56,7 +56,7 @@ static int read_key(const struct source *source, const struct tarn_format *forma
                         "%s: changed while it was being indexed", source->path);
 }
 
-static int add_exception(struct equal_result *r, uint64_t hash, uint64_t location)
+int equal_add_exception(struct equal_result *r, uint64_t hash, uint64_t location)
 {
     if (r->exception_count == r->exception_capacity) {
         size_t capacity = r->exception_capacity ? 2 * r->exception_capacity : 64;
@@ -172,7 +172,7 @@ int equal_resolve(const struct source *source, const struct tarn_format *format,
             pairs[kept++] = (struct ribbon_pair){hash, run.keys[0].location};
         } else {
             for (size_t i = 0; i < run.count && status == TARN_OK; i++)
-                status = add_exception(result, hash, run.keys[i].location);
+                status = equal_add_exception(result, hash, run.keys[i].location);
             if (status != TARN_OK)
                 error_set(error, status, "%s: out of memory", source->path);
         }

@@ -17,6 +17,9 @@ struct equal_result {
 void equal_result_init(struct equal_result *r);
 void equal_result_done(struct equal_result *r);
 
+/* NOMEM. */
+TARN_MUST int equal_add_exception(struct equal_result *r, uint64_t hash, uint64_t location);
+
 /* Reduce pairs[0..*count) to those with a hash of their own, in place. The keys are read from the
  * source. Errors: STALE (the data changed), IO, NOMEM. */
 TARN_MUST int equal_resolve(const struct source *source, const struct tarn_format *format,

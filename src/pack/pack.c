@@ -19,6 +19,7 @@
 #include "core/number.h"
 #include "os/parallel.h"
 #include "pack/builder.h"
+#include "pack/pack_open.h"
 
 /* Beyond this the processor's own streaming prefetch has taken over. */
 #define PREFETCH_BYTES_MAX 256
@@ -62,9 +63,8 @@ char *pack_index_path(const struct tarn_options *options)
     return path;
 }
 
-/* Publishing the index must not replace the data. */
-static int check_index_path(const struct os *os, const struct tarn_options *options,
-                            const struct os_file_info *data, struct tarn_error *error)
+int pack_check_index_path(const struct os *os, const struct tarn_options *options,
+                          const struct os_file_info *data, struct tarn_error *error)
 {
     struct os_file_info info;
     int fd;
@@ -139,7 +139,7 @@ static void load_thread(void *context, unsigned thread)
     }
 }
 
-static unsigned thread_count(const struct tarn_options *options)
+unsigned pack_thread_count(const struct tarn_options *options)
 {
     unsigned threads = options->threads ? options->threads : os_core_count();
     return threads < THREADS_MAX ? threads : THREADS_MAX;
@@ -159,7 +159,7 @@ static int load_data(struct opening *o, bool require_index, struct tarn_error *e
     }
     pack->data = data;
     pack->data_bytes = o->info.size;
-    parallel_run(thread_count(o->options), load_thread, o);
+    parallel_run(pack_thread_count(o->options), load_thread, o);
     int status = atomic_load(&o->status);
     if (status != TARN_OK) {
         if (error != NULL)
@@ -212,9 +212,8 @@ static int load_index(struct opening *o, const char *path, bool require_index,
     return TARN_OK;
 }
 
-/* The format given, or what the first bytes look like. */
-static int find_format(const struct tarn_options *options, const struct source *source,
-                       struct tarn_format *ret_format, struct tarn_error *error)
+int pack_find_format(const struct tarn_options *options, const struct source *source,
+                     struct tarn_format *ret_format, struct tarn_error *error)
 {
     *ret_format = options->format;
     int status = format_check(&options->format, error);
@@ -240,19 +239,18 @@ static int build_index(const struct tarn_options *options, const struct source *
     struct builder_options build = {
         .duplicates = options->duplicates,
         .data_mtime_ns = mtime_ns,
-        .threads = thread_count(options),
+        .threads = pack_thread_count(options),
         .progress = options->progress,
         .progress_context = options->progress_context,
     };
-    int status = find_format(options, source, &build.format, error);
+    int status = pack_find_format(options, source, &build.format, error);
     if (status != TARN_OK)
         return status;
     return builder_run(source, &build, ret_index, ret_report, error);
 }
 
-/* The file must be what it was when the work began. */
-static int check_unchanged(const struct os *os, int fd, const struct os_file_info *before,
-                           const char *path, struct tarn_error *error)
+int pack_check_unchanged(const struct os *os, int fd, const struct os_file_info *before,
+                         const char *path, struct tarn_error *error)
 {
     struct os_file_info now;
     int result = os->file_info(os, fd, &now);
@@ -316,13 +314,13 @@ static int open_steps(struct opening *o, const char *index_path, bool require_in
 {
     int status = check_cap(o, 0, error);
     if (status == TARN_OK)
-        status = check_index_path(o->os, o->options, &o->info, error);
+        status = pack_check_index_path(o->os, o->options, &o->info, error);
     if (status == TARN_OK)
         status = load_index(o, index_path, require_index, error);
     if (status == TARN_OK)
         status = load_data(o, require_index, error);
     if (status == TARN_OK)
-        status = check_unchanged(o->os, o->fd, &o->info, o->options->path, error);
+        status = pack_check_unchanged(o->os, o->fd, &o->info, o->options->path, error);
     if (status == TARN_OK)
         status = ensure_index(o, index_path, error);
     if (status == TARN_OK)
@@ -400,13 +398,13 @@ int pack_index_build(const struct os *os, const struct tarn_options *options,
         status = error_set(error, TARN_NOMEM, "%s: out of memory", options->path);
         goto done;
     }
-    status = check_index_path(os, options, &info, error);
+    status = pack_check_index_path(os, options, &info, error);
     if (status != TARN_OK)
         goto done;
     struct source source = {.os = os, .path = options->path, .fd = fd, .size = info.size};
     status = build_index(options, &source, info.mtime_ns, &index, &report, error);
     if (status == TARN_OK)
-        status = check_unchanged(os, fd, &info, options->path, error);
+        status = pack_check_unchanged(os, fd, &info, options->path, error);
     if (status == TARN_OK)
         status = index_write(index, index_path, error);
     if (status == TARN_OK)

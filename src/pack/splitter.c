@@ -59,6 +59,27 @@ void splitter_done(struct splitter *s)
     pthread_mutex_destroy(&s->lock);
 }
 
+/* The block at read_bytes, behind what is in carry, where there is room for it. */
+static int read_into_carry_locked(struct splitter *s, size_t size, struct tarn_error *error)
+{
+    const struct source *source = s->source;
+    unsigned char *out = s->carry.data + s->carry.size;
+    if (s->feed != NULL) {
+        int status = feed_take(s->feed, out, size, error);
+        if (status != TARN_OK)
+            return status;
+    } else {
+        int result = os_read_full(source->os, source->fd, out, size, s->read_bytes);
+        if (result == -ENODATA)
+            return error_set_at(error, TARN_STALE, s->read_bytes, UINT64_MAX,
+                                "%s: got shorter while it was read", source->path);
+        if (result < 0)
+            return os_error(error, result, "cannot read", source->path);
+    }
+    s->carry.size += size;
+    return TARN_OK;
+}
+
 /* Read and checksum one more block. */
 static int read_block_locked(struct splitter *s, struct tarn_error *error)
 {
@@ -73,17 +94,29 @@ static int read_block_locked(struct splitter *s, struct tarn_error *error)
             return error_set(error, TARN_NOMEM, "%s: out of memory for a record of over %zu bytes",
                              source->path, s->carry.size);
         block = s->carry.data + s->carry.size;
-        int result = os_read_full(source->os, source->fd, s->carry.data + s->carry.size, size,
-                                  s->read_bytes);
-        if (result == -ENODATA)
-            return error_set_at(error, TARN_STALE, s->read_bytes, UINT64_MAX,
-                                "%s: got shorter while it was read", source->path);
-        if (result < 0)
-            return os_error(error, result, "cannot read", source->path);
-        s->carry.size += size;
+        int status = read_into_carry_locked(s, size, error);
+        if (status != TARN_OK)
+            return status;
     }
     s->checksums[s->read_bytes >> CHECKSUM_BLOCK_BYTES_LOG2] = hash_checksum(block, size, 0);
     s->read_bytes += size;
+    return TARN_OK;
+}
+
+int splitter_seek(struct splitter *s, uint64_t offset, struct tarn_error *error)
+{
+    uint64_t block = offset & ~(CHECKSUM_BLOCK_BYTES - 1);
+    ASSERT(s->read_bytes == 0 && offset <= s->source->size);
+    s->read_bytes = block;
+    if (offset > block) {
+        int status = read_block_locked(s, error);
+        if (status != TARN_OK)
+            return status;
+        if (s->source->memory.data == NULL)
+            buffer_consume(&s->carry, offset - block);
+    }
+    s->chunk_offset = s->cut_offset = s->walk_offset = offset;
+    s->walk_granule = offset >> s->granule_log2;
     return TARN_OK;
 }
 

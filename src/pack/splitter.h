@@ -15,6 +15,7 @@
 #include <pthread.h>
 
 #include "os/os.h"
+#include "pack/feed.h"
 #include "pack/format.h"
 
 /* Where data come from: `memory` if its data is set, else the open file. Borrowed. */
@@ -58,6 +59,7 @@ struct splitter {
     uint64_t *checksums;   /* checksum_block_count() of them; filled */
     unsigned char *sync;   /* sync_block_count(), or NULL; filled */
     unsigned granule_log2; /* 0: none. May be set after splitter_init() */
+    struct feed *feed;     /* NULL, or where the file's bytes come from. Likewise */
     pthread_mutex_t lock;  /* guards all below */
     uint64_t read_bytes;   /* read and checksummed so far */
     uint64_t chunk_offset; /* start of the first record not handed out */
@@ -72,6 +74,16 @@ struct splitter {
 void splitter_init(struct splitter *s, const struct source *source,
                    const struct tarn_format *format, uint64_t *checksums, unsigned char *sync);
 void splitter_done(struct splitter *s);
+
+/* Begin at the record that starts at `offset`, the first one in its granule; before the first
+ * splitter_next(). A feed begins with this offset's block. Errors: as splitter_next(). */
+TARN_MUST int splitter_seek(struct splitter *s, uint64_t offset, struct tarn_error *error);
+
+/* Where the next chunk begins. No other thread may be in a call. */
+static inline uint64_t splitter_offset(const struct splitter *s)
+{
+    return s->chunk_offset;
+}
 
 /* The next chunk, valid until the next call with the same struct chunk. NOTFOUND at the end.
  * Errors: IO, NOMEM, STALE; CORRUPT or TOOBIG without text (and bad_record) for a bad record.

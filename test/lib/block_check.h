@@ -34,20 +34,38 @@ static inline size_t block_find(const struct index *index, const struct dataset 
     return found;
 }
 
-/* Blocks named for this hash by a page file; pages: its bytes from INDEX_PAGES_AT on. */
+/* A page is whole, and its first hash is what the top says. */
+static inline uint64_t check_page(const struct index *index, const unsigned char *page,
+                                  uint64_t number)
+{
+    uint64_t entries = load_u64le(page + 8);
+    assert_true(load_u64le(page) == hash_checksum(page + 8, INDEX_PAGE_BYTES - 8, 0));
+    assert_true(entries >= 1 && entries <= index_page_entries(index));
+    assert_true(load_u64le(page + INDEX_PAGE_HEADER_BYTES) == index->top[number]);
+    return entries;
+}
+
+/* Blocks named for this hash by pages (their bytes from INDEX_PAGES_AT on), as doc/index.md says
+ * which pages are to be read. */
 static inline size_t page_candidates(const struct index *index, const unsigned char *pages,
                                      uint64_t hash, uint64_t *ret_blocks)
 {
     size_t count = 0;
     unsigned entry_bytes = index_entry_bytes(index);
-    for (uint64_t p = 0; p < index->page_count; p++) {
+    uint64_t first = 0, high = index->page_count;
+    while (first < high) { /* the first page whose first hash is not less */
+        uint64_t middle = (first + high) / 2;
+        if (index->top[middle] < hash)
+            first = middle + 1;
+        else
+            high = middle;
+    }
+    if (first > 0 && (first == index->page_count || index->top[first] != hash))
+        first--;
+    for (uint64_t p = first; p < index->page_count && index->top[p] <= hash; p++) {
         const unsigned char *page = pages + p * INDEX_PAGE_BYTES;
-        uint64_t entries = load_u64le(page + 8);
-        assert_true(load_u64le(page) == hash_checksum(page + 8, INDEX_PAGE_BYTES - 8, 0));
-        assert_true(entries >= 1 && entries <= index_page_entries(index));
         const unsigned char *entry = page + INDEX_PAGE_HEADER_BYTES;
-        assert_true(load_u64le(entry) == index->top[p]);
-        for (uint64_t e = 0; e < entries; e++, entry += entry_bytes) {
+        for (uint64_t e = check_page(index, page, p); e-- > 0; entry += entry_bytes) {
             if (load_u64le(entry) != hash)
                 continue;
             uint64_t block = 0;
