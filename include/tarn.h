@@ -641,6 +641,9 @@ struct tarn_index_report {
     uint64_t data_bytes, index_bytes;
     uint64_t read_us, solve_us, total_us;
     struct tarn_format format;
+    uint64_t granule_bytes; /* of an index for data that stay on disk; else 0 */
+    uint64_t pages;         /* of 4 KiB, if the index stays on disk, too; else 0 */
+    unsigned fingerprint_bits;
 };
 TARN_API TARN_MUST int tarn_index_build(const struct tarn_options *options,
                                         struct tarn_index_report *ret_report,

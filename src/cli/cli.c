@@ -24,6 +24,10 @@ struct options cli_command_rows(const struct cli_command *command, struct option
         ASSERT(row && count < CLI_ROWS_MAX);
         rows[count] = *row;
     }
+    for (size_t i = 0; command->more != NULL && i < command->more->count; i++, count++) {
+        ASSERT(count < CLI_ROWS_MAX);
+        rows[count] = command->more->rows[i];
+    }
     return (struct options){rows, count};
 }
 
@@ -76,6 +80,20 @@ int cli_flush(const char *command_name)
     return CLI_FAILED;
 }
 
+static void target_init(const struct cli_command *command, void *target)
+{
+    options_init(command->options, target);
+    if (command->more != NULL)
+        options_init(command->more, target);
+}
+
+static void target_done(const struct cli_command *command, void *target)
+{
+    options_done(command->options, target);
+    if (command->more != NULL)
+        options_done(command->more, target);
+}
+
 /* Read a configuration file and apply it. */
 static int apply_config(const struct os *os, const struct options *table, void *target,
                         const char *path, struct tarn_error *error)
@@ -111,8 +129,8 @@ static int parse_options(const struct os *os, const struct cli_command *command,
     char *config_path = strdup(path); /* the value itself is reset now */
     if (!config_path)
         return error_set(error, TARN_NOMEM, "out of memory");
-    options_done(command->options, target);
-    options_init(command->options, target);
+    target_done(command, target);
+    target_init(command, target);
     status = apply_config(os, table, target, config_path, error);
     free(config_path);
     if (status != TARN_OK)
@@ -161,7 +179,7 @@ int cli_run(const struct os *os, const struct cli_command *command, int argc, ch
         cli_error(command->name, "out of memory");
         return CLI_FAILED;
     }
-    options_init(command->options, call.target);
+    target_init(command, call.target);
     int status =
         parse_options(os, command, &table, call.target, argc, argv, &call.words_count, &error);
     call.words = argv + 1;
@@ -174,7 +192,7 @@ int cli_run(const struct os *os, const struct cli_command *command, int argc, ch
         cli_error(command->name, error.text);
         exit_status = status == TARN_INVALID ? CLI_USAGE : CLI_FAILED;
     }
-    options_done(command->options, call.target);
+    target_done(command, call.target);
     free(call.target);
     return exit_status;
 }

@@ -37,6 +37,8 @@ struct cli_command {
     const char *examples;    /* lines: command, tab, what it does; may be NULL */
     const struct options *options;
     const char *const *only; /* NULL-terminated names of the rows it takes; NULL: all */
+    /* With `only`: more rows, whose fields lie in the same target; NULL: none. */
+    const struct options *more;
     size_t target_bytes;
     int words_min, words_max;
     /* Where the name of a configuration file is among the option values; NULL: takes none. */

@@ -99,6 +99,14 @@ static int print_index(const struct os *os, const struct tarn_options *options, 
     printf("index     %s, %s", path, number_format_size(bytes, a));
     if (keys > 0)
         printf(", %.2f bytes per key", (double)bytes / (double)keys);
+    if (index->granule_log2 > 0) {
+        printf("\nlayout    %s, granules of %llu bytes",
+               index->layout == INDEX_PAGES ? "pages" : "blocks", 1ull << index->granule_log2);
+        if (index->layout == INDEX_BLOCKS)
+            printf(", fingerprints of %u bits", index->fingerprint_bits);
+        printf("\nmemory    %s while served from disk",
+               number_format_size(index_memory_bytes(index), a));
+    }
     printf("\nstate     %s\n", status == TARN_OK ? "fresh" : error->text);
     printf("keys      %s\n", number_format_count(keys, a));
     printf("repeated  %s records, the %s of a key counts\n",

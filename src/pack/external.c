@@ -418,6 +418,9 @@ static void report(struct external *x, uint64_t began, struct tarn_index_report 
         .solve_us = x->counts.solve_us,
         .total_us = (x->os->monotonic_ns(x->os) - began) / 1000,
         .format = index->format,
+        .granule_bytes = 1ull << index->granule_log2,
+        .pages = index->page_count,
+        .fingerprint_bits = index->fingerprint_bits,
     };
 }
 

@@ -19,6 +19,7 @@
 #include "core/number.h"
 #include "os/parallel.h"
 #include "pack/builder.h"
+#include "pack/external.h"
 #include "pack/pack_open.h"
 
 /* Beyond this the processor's own streaming prefetch has taken over. */
@@ -393,6 +394,12 @@ int pack_index_build(const struct os *os, const struct tarn_options *options,
     int status = os_open_data(os, options->path, &fd, &info, error);
     if (status != TARN_OK)
         return status;
+    if (info.size > (options->memory_bytes_max ? options->memory_bytes_max : os_memory_total())) {
+        os->close(os, fd);
+        struct external_settings settings = {.memory_bytes = options->memory_bytes_max};
+        settings.granule_log2 = settings.fingerprint_bits = settings.layout = EXTERNAL_AUTO;
+        return external_build(os, options, &settings, ret_report, error);
+    }
     char *index_path = pack_index_path(options);
     if (index_path == NULL) {
         status = error_set(error, TARN_NOMEM, "%s: out of memory", options->path);
