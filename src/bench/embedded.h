@@ -18,6 +18,9 @@ struct embedded_options {
     unsigned threads;              /* how many will be opened */
     struct tarn_dial dial;         /* of tarn in a directory */
     unsigned log_files;
+    enum tarn_data data; /* of tarn over a data file, and the two below */
+    uint64_t memory_bytes_max;
+    unsigned read_depth;
 };
 
 struct embedded_store {
@@ -62,6 +65,13 @@ struct embedded_store {
  * generator alone takes. */
 extern const struct embedded_store embedded_memory, embedded_directory, embedded_file,
     embedded_none;
+/* "disk": a data file that a load makes, with its index, and that is then served from disk. */
+extern const struct embedded_store embedded_disk;
+
+/* get_many() of a session of tarn's. */
+TARN_MUST int embedded_get_many(struct tarn_session *session, const struct tarn_bytes *keys,
+                                size_t count, struct tarn_bytes *ret_values,
+                                struct tarn_error *error);
 
 /* Run one phase on this thread, whose handle thread_open() gave, in calls of phase->batch keys.
  * Closed loop, or open at phase->rate. Errors: the store's; phase->stop is set then. TARN_CANCELLED

@@ -38,6 +38,9 @@ static int open_file(const struct os *os, const struct embedded_options *options
                      &(struct tarn_options){.path = options->path,
                                             .format = records_format(options->records),
                                             .threads = options->threads,
+                                            .data = options->data,
+                                            .memory_bytes_max = options->memory_bytes_max,
+                                            .read_depth = options->read_depth,
                                             .index_readonly = true},
                      ret_store, error);
 }
@@ -124,21 +127,26 @@ static void thread_close(void *thread)
     free(t);
 }
 
-static int get_many(void *thread, const struct tarn_bytes *keys, size_t count,
-                    struct tarn_bytes *ret_values, struct tarn_error *error)
+int embedded_get_many(struct tarn_session *session, const struct tarn_bytes *keys, size_t count,
+                      struct tarn_bytes *ret_values, struct tarn_error *error)
 {
-    struct thread *t = thread;
     size_t found = 1;
     int status = TARN_OK;
-    tarn_quiescent(t->session);
+    tarn_quiescent(session);
     if (count > 1)
-        found = tarn_get_many(t->session, keys, count, ret_values);
-    else if ((status = tarn_get(t->session, keys[0], ret_values)) != TARN_OK)
+        found = tarn_get_many(session, keys, count, ret_values);
+    else if ((status = tarn_get(session, keys[0], ret_values)) != TARN_OK)
         *ret_values = (struct tarn_bytes){0};
     for (size_t i = 0; i < count && count > 1 && found < count && status >= 0; i++)
         status = tarn_value_status(ret_values[i]);
     return status >= 0 ? TARN_OK
                        : error_set(error, status, "cannot get: %s", tarn_status_text(status));
+}
+
+static int get_many(void *thread, const struct tarn_bytes *keys, size_t count,
+                    struct tarn_bytes *ret_values, struct tarn_error *error)
+{
+    return embedded_get_many(((struct thread *)thread)->session, keys, count, ret_values, error);
 }
 
 static int put_many(void *thread, const struct tarn_bytes *keys, const struct tarn_bytes *values,

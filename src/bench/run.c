@@ -114,6 +114,9 @@ static int open_store(struct run *run, const struct embedded_store *store, struc
         .threads = run->threads_count,
         .dial = settings_dial(run->settings),
         .log_files = (unsigned)run->settings->log_files,
+        .data = (enum tarn_data)run->settings->data,
+        .memory_bytes_max = run->settings->memory_bytes,
+        .read_depth = (unsigned)run->settings->read_depth,
     };
     return store->open(run->os, &options, &run->store, error);
 }

@@ -48,6 +48,13 @@ static const char *const log_format_words[] = {
     NULL,
 };
 
+static const char *const data_words[] = {
+    [TARN_DATA_AUTO] = "auto",
+    [TARN_DATA_IN_MEMORY] = "memory",
+    [TARN_DATA_ON_DISK] = "disk",
+    NULL,
+};
+
 static const struct option rows[] = {
     /* target */
     {"connect", OPTION_TEXT, FIELD(connect), "", "HOST:PORT[,...]",
@@ -59,7 +66,15 @@ static const struct option rows[] = {
     {"embedded", OPTION_TEXT, FIELD(embedded), "", "memory|DIR|FILE|none",
      "Measure tarn in this process: with records made up, in memory or kept in a directory "
      "(dir:DIR "
-     "makes a new one), with those of a data file, or nothing but the generator"},
+     "makes a new one) or in a data file on disk (disk:FILE makes it), with those of a data file, "
+     "or nothing but the generator"},
+    {"data", OPTION_WORD, FIELD(data), "auto", "WHERE",
+     "With a data file: in memory, on disk, or as its size and --memory suggest",
+     .words = data_words},
+    {"memory", OPTION_SIZE, FIELD(memory_bytes), "0", "SIZE",
+     "With a data file: most memory that the store takes; 0 is no cap"},
+    {"read-depth", OPTION_UINT, FIELD(read_depth), "64", "N",
+     "With a data file on disk: reads that a thread has under way at most", .min = 1, .max = 4096},
     {"durability", OPTION_WORD, FIELD(durability), "periodic", "HOW",
      "With a directory: what can be lost. none: all since the last checkpoint; async: queue-depth "
      "changes when the process is killed, more when power fails; periodic: nothing when killed, "
@@ -203,6 +218,11 @@ const char *settings_dial_given(const struct settings *s)
 {
     return first_given(s, NAMES("durability", "queue-depth", "write-period-us", "log-files",
                                 "log-format", "checkpoint-log-bytes"));
+}
+
+const char *settings_data_given(const struct settings *s)
+{
+    return first_given(s, NAMES("data", "memory", "read-depth"));
 }
 
 struct tarn_dial settings_dial(const struct settings *s)

@@ -12,6 +12,8 @@ struct settings {
     char *embedded;  /* "memory", DIR, "dir:DIR", FILE, "none"; NAME:PATH in bench/embedded */
     int durability, log_format; /* of a directory: enum tarn_durability, enum tarn_log_format */
     uint64_t queue_depth, write_period_us, log_files, checkpoint_log_bytes;
+    int data; /* of a data file: enum tarn_data */
+    uint64_t memory_bytes, read_depth;
     char *password, *password_file;
     uint64_t timeout_ns;
 
@@ -53,6 +55,8 @@ struct tarn_format settings_format(const struct settings *settings);
  */
 struct tarn_dial settings_dial(const struct settings *settings);
 const char *settings_dial_given(const struct settings *settings);
+/* Likewise one that only a data file has. */
+const char *settings_data_given(const struct settings *settings);
 
 /* What cannot be judged option by option: no target or two, a rate for a pattern, a write workload
  * that ... Errors: INVALID, each naming the options. */

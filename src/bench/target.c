@@ -167,7 +167,7 @@ static int check_file(const struct os *os, const char *path,
 static const struct embedded_store *find_store(const struct embedded_store *const *stores,
                                                const char *text, const char **ret_path)
 {
-    static const struct embedded_store *const own[] = {&embedded_directory, NULL};
+    static const struct embedded_store *const own[] = {&embedded_directory, &embedded_disk, NULL};
     size_t name = strcspn(text, ":");
     for (const struct embedded_store *const *list = own; list; list = list == own ? stores : NULL)
         for (size_t i = 0; text[name] == ':' && list[i]; i++)
@@ -262,11 +262,17 @@ static int check_protocol(const struct protocol *protocol, const struct settings
     return TARN_OK;
 }
 
-/* Only a store in a directory has a dial. */
+/* Only a store in a directory has a dial, only a data file lies in one place or another. */
 static int check_dial(const struct target *t, const struct settings *settings,
                       struct tarn_error *error)
 {
-    const char *name = t->store == &embedded_directory ? NULL : settings_dial_given(settings);
+    bool is_file = t->store == &embedded_file || t->store == &embedded_disk;
+    const char *name = is_file ? NULL : settings_data_given(settings);
+    if (name)
+        return error_set(error, TARN_INVALID,
+                         "--%s needs a data file: --embedded FILE, or disk:FILE where it is new",
+                         name);
+    name = t->store == &embedded_directory ? NULL : settings_dial_given(settings);
     if (!name)
         return TARN_OK;
     return error_set(error, TARN_INVALID,

@@ -1,7 +1,8 @@
-/* tarn get: ask a running server. */
+/* tarn get: ask a running server, or a store in this process. */
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/get.h"
@@ -30,8 +31,8 @@ static void note_missing(void *context, const char *key)
     cli_error(call->command->name, text);
 }
 
-static int get(struct cli_call *call, const struct stream_address *address, const char *password,
-               struct get_output *output, struct tarn_error *error)
+static int get_server(struct cli_call *call, const struct stream_address *address,
+                      const char *password, struct get_output *output, struct tarn_error *error)
 {
     const struct get_flags *flags = call->target;
     unsigned timeout_ms = server_flags_timeout_ms(&flags->server);
@@ -53,6 +54,26 @@ static int get(struct cli_call *call, const struct stream_address *address, cons
     return status;
 }
 
+/* What is there under the name is meant, else a server. */
+static int find_place(const struct cli_call *call, struct place *ret_place,
+                      struct tarn_error *error)
+{
+    const char *word = call->words[0];
+    *ret_place = (struct place){.kind = PLACE_SERVER};
+    if (strncmp(word, "http://", 7) == 0)
+        return stream_address_parse(word, &ret_place->address, error);
+    return place_parse(call->os, word, "", ret_place, error);
+}
+
+static int get(struct cli_call *call, const struct place *place, const char *password,
+               struct get_output *output, struct tarn_error *error)
+{
+    if (place->kind == PLACE_SERVER)
+        return get_server(call, &place->address, password, output, error);
+    return get_store(call->os, place, (const char *const *)call->words + 1, call->words_count - 1,
+                     output, error);
+}
+
 static int usage(const struct cli_call *call, const char *text)
 {
     cli_error(call->command->name, text);
@@ -64,11 +85,11 @@ static int run(struct cli_call *call)
     const struct get_flags *flags = call->target;
     const char *name = call->command->name, *password;
     char from_file[PASSWORD_BYTES_MAX + 1];
-    struct stream_address address;
+    struct place place;
     struct tarn_error error;
     if (flags->raw && flags->null)
         return usage(call, "--raw and --null exclude each other");
-    if (stream_address_parse(call->words[0], &address, &error) != TARN_OK)
+    if (find_place(call, &place, &error) != TARN_OK)
         return usage(call, error.text);
     int status = server_flags_password(call->os, &flags->server, from_file, &password, &error);
     if (status == TARN_INVALID && *flags->server.password)
@@ -81,7 +102,7 @@ static int run(struct cli_call *call)
                                                             : '\n',
                                 .missing = note_missing,
                                 .context = call};
-    status = get(call, &address, password, &output, &error);
+    status = get(call, &place, password, &output, &error);
     int exit_status = cli_flush(name);
     if (status != TARN_OK)
         return cli_fail(call, NULL, &error);
@@ -90,17 +111,23 @@ static int run(struct cli_call *call)
 
 const struct cli_command cli_command_get = {
     .name = "get",
-    .words = "HOST:PORT KEY...",
-    .summary = "Ask a server for values",
+    .words = "HOST:PORT|FILE|DIR KEY...",
+    .summary = "Ask a server, a data file or a directory for values",
     .description =
         "Prints the values of the keys, one a line, in the order of the keys. For a key that does "
         "not exist nothing is printed on standard output, a line on standard error says so, and "
         "the exit status is 1.\n"
         "\n"
         "HOST:PORT is asked over RESP, http://HOST:PORT over HTTP; without a port, 6379 and 8379 "
-        "are taken. An IPv6 address stands in brackets.",
+        "are taken. An IPv6 address stands in brackets.\n"
+        "\n"
+        "FILE is a data file: with an index of blocks (tarn index --granule) it stays on disk and "
+        "a "
+        "key costs a read or two, else it is loaded. DIR is a store's directory that no server has "
+        "open.",
     .examples = "tarn get localhost:6379 KEY\tover RESP\n"
                 "tarn get http://[::1]:8379 KEY1 KEY2\tover HTTP\n"
+                "tarn get data.bin KEY\tout of a data file\n"
                 "tarn get --raw localhost KEY > file\tthe value's bytes and nothing else\n",
     .options = &table,
     .target_bytes = sizeof(struct get_flags),

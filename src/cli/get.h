@@ -1,8 +1,9 @@
-/* Asking a server for values, over RESP or HTTP, and printing them as they come in. */
+/* Asking a server for values, over RESP or HTTP, or a store in this process, and printing them as
+ * they come in. */
 #ifndef CLI_GET_H
 #define CLI_GET_H
 
-#include "cli/stream.h"
+#include "cli/place.h"
 
 /* What is printed after each value, and where the missing are noted. */
 struct get_output {
@@ -29,5 +30,9 @@ TARN_MUST int get_http_on(struct stream *stream, const char *password, const cha
 TARN_MUST int get_http(struct stream *stream, const struct stream_address *address,
                        unsigned timeout_ms, const char *password, const char *const *keys,
                        int count, struct get_output *output, struct tarn_error *error);
+
+/* Of a data file or a directory. Errors: those of opening; IO, CORRUPT. */
+TARN_MUST int get_store(const struct os *os, const struct place *place, const char *const *keys,
+                        int count, struct get_output *output, struct tarn_error *error);
 
 #endif

@@ -101,7 +101,8 @@ void ring_add(struct ring *ring, struct ring_read *read)
     ring_queue_push(&ring->waiting, read);
 }
 
-void ring_submit(struct ring *ring)
+/* Give the engine what fits; io_uring's is not told of it yet. */
+static void push_waiting(struct ring *ring)
 {
     uint64_t now = 0;
     while (ring->in_flight < ring->settings.depth && ring->waiting.first != NULL) {
@@ -115,6 +116,11 @@ void ring_submit(struct ring *ring)
         else
             threads_push(ring->threads, read);
     }
+}
+
+void ring_submit(struct ring *ring)
+{
+    push_waiting(ring);
     if (ring->uring != NULL)
         uring_submit(ring->uring);
 }
@@ -133,8 +139,10 @@ struct ring_read *ring_reap(struct ring *ring)
 
 void ring_wait(struct ring *ring, bool wakes)
 {
+    push_waiting(ring);
     ASSERT(ring->in_flight > 0 || wakes);
     if (wakes) {
+        ring_submit(ring);
         struct pollfd p = {.fd = ring->event_fd, .events = POLLIN};
         while (poll(&p, 1, -1) < 0 && errno == EINTR)
             ;

@@ -65,8 +65,8 @@ void ring_add(struct ring *ring, struct ring_read *read);
 void ring_submit(struct ring *ring);
 /* A read that is done, or NULL: there is none now. Never waits. */
 struct ring_read *ring_reap(struct ring *ring);
-/* Until ring_reap() has something; with `wakes` also until ring_wake() was called. There is a read
- * under way, or `wakes`. */
+/* ring_submit(), and wait until ring_reap() has something; with `wakes` also until ring_wake() was
+ * called. There is a read under way, or `wakes`. */
 void ring_wait(struct ring *ring, bool wakes);
 /* Readable when there is something to reap or ring_wake() was called, until ring_quiet(). Negative
  * errno: there are none left. */

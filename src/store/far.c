@@ -15,6 +15,7 @@
 
 #include "core/number.h"
 #include "core/qsbr.h"
+#include "pack/external.h"
 
 /* What a cache cannot do without, and a moment's buffers. */
 #define CACHE_BYTES_MIN   ((uint64_t)1 << 20)
@@ -72,6 +73,50 @@ static int too_small(const struct tarn_options *options, const struct disk_figur
                      number_format_size(figures->memory_bytes + beside, needed));
 }
 
+/* The index as it is, or built anew where it is none for this file left on disk: as that of a file
+ * in memory is. */
+static int open_pack(const struct os *os, const struct tarn_options *options,
+                     struct disk_pack **ret_pack, struct tarn_error *error)
+{
+    struct tarn_error reason;
+    struct tarn_index_report report;
+    int status = disk_open(os, options, false, ret_pack, &reason);
+    bool builds = status == TARN_MISSING || status == TARN_STALE || status == TARN_CORRUPT;
+    if (!builds || options->index_readonly) {
+        if (status != TARN_OK && error != NULL)
+            *error = reason;
+        return status;
+    }
+    if (status != TARN_MISSING && options->notice != NULL)
+        options->notice(options->notice_context, reason.text);
+    struct external_settings settings = {
+        .memory_bytes = cap_of(options),
+        .granule_log2 = EXTERNAL_AUTO,
+        .fingerprint_bits = EXTERNAL_AUTO,
+        .layout = EXTERNAL_AUTO,
+    };
+    status = external_build(os, options, &settings, &report, error);
+    if (status == TARN_OK)
+        status = disk_open(os, options, true, ret_pack, error);
+    if (status == TARN_OK)
+        (*ret_pack)->index_built = true;
+    return status;
+}
+
+/* No block is longer, where the index in memory tells; far values, if there are any, are in one
+ * that is. */
+static uint64_t largest_read(const struct disk_pack *pack, uint64_t most)
+{
+    uint64_t largest = 0, offset, size;
+    if (pack->layout != DISK_BLOCKS)
+        return most;
+    for (uint64_t i = 0; i < pack->index->block_count && largest < most; i++)
+        if (index_block_range(pack->index, i, &offset, &size) && size > largest)
+            largest = size;
+    largest += 2 * DISK_ALIGN_BYTES;
+    return largest < most ? largest : most;
+}
+
 /* What the cap leaves to the cache, which all other memory is charged to. */
 static int open_version(const struct os *os, const struct tarn_options *options, uint64_t number,
                         struct far_version **ret_version, struct tarn_error *error)
@@ -80,12 +125,11 @@ static int open_version(const struct os *os, const struct tarn_options *options,
     if (version == NULL)
         return error_set(error, TARN_NOMEM, "%s: out of memory", options->path);
     version->number = number;
-    int status = disk_open(os, options, false, &version->pack, error);
+    int status = open_pack(os, options, &version->pack, error);
     if (status == TARN_OK) {
         const struct disk_figures *figures = &version->figures;
         disk_figures(version->pack, &version->figures);
-        if (version->figures.read_bytes_max > version->pack->data_bytes + 2 * DISK_ALIGN_BYTES)
-            version->figures.read_bytes_max = version->pack->data_bytes + 2 * DISK_ALIGN_BYTES;
+        version->figures.read_bytes_max = largest_read(version->pack, figures->read_bytes_max);
         uint64_t cap = cap_of(options);
         if (cap < figures->memory_bytes + figures->read_bytes_max + CACHE_BYTES_MIN)
             status = too_small(options, figures, error);

@@ -112,7 +112,6 @@ void far_wait(struct far_session *s)
 {
     if (s->failed != NULL)
         return;
-    ring_submit(s->ring);
     ring_wait(s->ring, s->joined > 0);
 }
 
