@@ -97,8 +97,9 @@ struct tarn_bytes {
     size_t size;
 };
 
-/* How records lie in a data file. See doc/format-text.md and doc/format-binary.md. */
-enum tarn_format_kind { TARN_FORMAT_AUTO, TARN_FORMAT_TEXT, TARN_FORMAT_BINARY };
+/* How records lie in a data file. See doc/format-text.md, doc/format-binary.md and, for what `tarn
+ * index --rewrite` writes and is always left on disk, doc/format-tarn.md. */
+enum tarn_format_kind { TARN_FORMAT_AUTO, TARN_FORMAT_TEXT, TARN_FORMAT_BINARY, TARN_FORMAT_TARN };
 enum tarn_size_type { TARN_SIZE_U32, TARN_SIZE_U16, TARN_SIZE_U64, TARN_SIZE_VARINT };
 
 /* Zero means: detect. With kind AUTO the other fields must be zero too. */

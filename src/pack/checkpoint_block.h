@@ -72,9 +72,10 @@ static inline int checkpoint_load_size(const unsigned char *p, size_t size, uint
     return load_varint(p, size, ret_value);
 }
 
-/* The record at *at, which is moved behind it; false: there is none. */
-static inline bool checkpoint_decode_record(const unsigned char *body, size_t size, size_t *at,
-                                            struct tarn_record *ret)
+/* What stands before a record's value, which is not looked at: key, expiry, the value's size. *at
+ * is moved to where it begins. False: there is none. */
+static inline bool checkpoint_decode_start(const unsigned char *body, size_t size, size_t *at,
+                                           struct tarn_record *ret)
 {
     uint64_t key, value;
     size_t i = *at;
@@ -87,15 +88,26 @@ static inline bool checkpoint_decode_record(const unsigned char *body, size_t si
         return false;
     i += (size_t)n;
     bool expires = value & 1;
-    value >>= 1;
-    if (size - i < key + value + (expires ? 8 : 0))
+    if (size - i < key + (expires ? 8 : 0))
         return false;
     ret->expire_ms = expires ? (int64_t)load_u64le(body + i) : 0;
     i += expires ? 8 : 0;
     ret->key = (struct tarn_bytes){body + i, key};
-    ret->value = (struct tarn_bytes){body + i + key, value};
-    *at = i + key + value;
+    ret->value = (struct tarn_bytes){NULL, value >> 1};
+    *at = i + key;
     return !expires || ret->expire_ms != 0;
+}
+
+/* The record at *at, which is moved behind it; false: there is none. */
+static inline bool checkpoint_decode_record(const unsigned char *body, size_t size, size_t *at,
+                                            struct tarn_record *ret)
+{
+    size_t i = *at;
+    if (!checkpoint_decode_start(body, size, &i, ret) || size - i < ret->value.size)
+        return false;
+    ret->value.data = body + i;
+    *at = i + ret->value.size;
+    return true;
 }
 
 /* Up to `want` records from *at on; fewer: there is none. */

@@ -207,6 +207,18 @@ void checkpoint_file_about(const struct checkpoint_file *f, struct checkpoint_ab
     memcpy(ret_about->secret, f->header + HEADER_SECRET, HASH_SECRET_BYTES);
 }
 
+void checkpoint_file_totals(const struct checkpoint_file *f, struct checkpoint_totals *ret_totals)
+{
+    *ret_totals = (struct checkpoint_totals){
+        .records = load_u64le(f->footer + FOOTER_RECORDS),
+        .expiring = load_u64le(f->footer + FOOTER_EXPIRING),
+        .blocks = f->blocks,
+        .payload_bytes = load_u64le(f->footer + FOOTER_PAYLOAD),
+        .bytes = f->bytes,
+        .checksum = load_u64le(f->footer + FOOTER_CHECKSUM),
+    };
+}
+
 /* --- the directory --- */
 
 static bool sound_top(const struct checkpoint_file *f, const unsigned char *top)
@@ -247,10 +259,15 @@ int checkpoint_file_top(struct checkpoint_file *f, struct tarn_error *error)
 int checkpoint_file_page(const struct checkpoint_file *f, uint64_t number,
                          unsigned char page[PAGE_BYTES], struct tarn_error *error)
 {
+    int status =
+        checkpoint_file_read(f, page, PAGE_BYTES, f->blocks_end + number * PAGE_BYTES, error);
+    return status == TARN_OK ? checkpoint_file_check_page(f, number, page, error) : status;
+}
+
+int checkpoint_file_check_page(const struct checkpoint_file *f, uint64_t number,
+                               const unsigned char page[PAGE_BYTES], struct tarn_error *error)
+{
     uint64_t at = f->blocks_end + number * PAGE_BYTES;
-    int status = checkpoint_file_read(f, page, PAGE_BYTES, at, error);
-    if (status != TARN_OK)
-        return status;
     uint64_t sum = hash_checksum(page, PAGE_CHECKSUM, checkpoint_page_seed(f->salt, number));
     if (load_u64le(page + PAGE_CHECKSUM) != sum || load_u64le(page + PAGE_NUMBER) != number)
         return checkpoint_file_corrupt(f, at, "a page of the directory does not match its checksum",

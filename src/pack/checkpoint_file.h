@@ -47,10 +47,16 @@ TARN_MUST int checkpoint_file_ends(struct checkpoint_file *f, uint64_t expected_
 /* Read the top. Errors: CORRUPT, IO, NOMEM. */
 TARN_MUST int checkpoint_file_top(struct checkpoint_file *f, struct tarn_error *error);
 void checkpoint_file_about(const struct checkpoint_file *f, struct checkpoint_about *ret_about);
+/* By the footer, which is sound. */
+void checkpoint_file_totals(const struct checkpoint_file *f, struct checkpoint_totals *ret_totals);
 
 /* A sound page of the directory, number < pages. Errors: CORRUPT, IO. */
 TARN_MUST int checkpoint_file_page(const struct checkpoint_file *f, uint64_t number,
                                    unsigned char page[PAGE_BYTES], struct tarn_error *error);
+/* ... whose bytes are at hand. CORRUPT. */
+TARN_MUST int checkpoint_file_check_page(const struct checkpoint_file *f, uint64_t number,
+                                         const unsigned char page[PAGE_BYTES],
+                                         struct tarn_error *error);
 /* Exactly so many bytes. Errors: CORRUPT (the file got shorter), IO. */
 TARN_MUST int checkpoint_file_read(const struct checkpoint_file *f, void *data, size_t size,
                                    uint64_t offset, struct tarn_error *error);

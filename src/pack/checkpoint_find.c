@@ -35,14 +35,7 @@ int checkpoint_open(const struct os *os, const char *path, uint64_t expected_che
         return status;
     }
     checkpoint_file_about(f, ret_about);
-    *ret_totals = (struct checkpoint_totals){
-        .records = load_u64le(f->footer + FOOTER_RECORDS),
-        .expiring = load_u64le(f->footer + FOOTER_EXPIRING),
-        .blocks = f->blocks,
-        .payload_bytes = load_u64le(f->footer + FOOTER_PAYLOAD),
-        .bytes = f->bytes,
-        .checksum = load_u64le(f->footer + FOOTER_CHECKSUM),
-    };
+    checkpoint_file_totals(f, ret_totals);
     *ret_file = f;
     return TARN_OK;
 }

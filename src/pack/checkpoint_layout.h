@@ -106,6 +106,13 @@ static inline uint64_t checkpoint_piece_seed(uint64_t salt, uint64_t number, uin
     return salt + number + ((piece + 1) << 40);
 }
 
+/* Do these look like the first bytes of a `tarn` file (of any version that there will be)? */
+static inline bool checkpoint_looks_like(const void *data, size_t size)
+{
+    return size >= HEADER_BLOCK_BYTES && memcmp(data, CHECKPOINT_MAGIC, HEADER_VERSION) == 0 &&
+           load_u32le((const char *)data + HEADER_VERSION) < 256;
+}
+
 /* A power of two within the limits. */
 static inline bool checkpoint_block_bytes_good(uint32_t bytes)
 {

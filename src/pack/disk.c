@@ -17,6 +17,7 @@
 
 #include "core/assert.h"
 #include "core/number.h"
+#include "pack/hashed.h"
 #include "pack/lookup.h"
 #include "pack/pack.h"
 
@@ -46,13 +47,13 @@ void disk_buffer_done(struct disk_buffer *b)
  * for the end of the file (which is what it mostly is). */
 #define SHORT_READS_MAX 8
 
-int disk_read(const struct os *os, int fd, void *data, size_t size, uint64_t offset,
+int disk_read(const struct os *os, int fd, void *data, size_t size, size_t needed, uint64_t offset,
               size_t *ret_got)
 {
     size_t done = 0, got = 0;
     unsigned stuck = 0;
     ASSERT(offset % DISK_ALIGN_BYTES == 0 && size % DISK_ALIGN_BYTES == 0);
-    while (got < size && stuck < SHORT_READS_MAX) {
+    while (got < needed && stuck < SHORT_READS_MAX) {
         size_t n = 0;
         int result = os->read_at(os, fd, (char *)data + done, size - done, offset + done, &n);
         if (result < 0)
@@ -84,7 +85,7 @@ int disk_step(struct lookup *l, struct disk_buffer *buffer, struct lookup_found 
     int status = disk_reserve(l->pack, buffer, l->size, error);
     if (status != TARN_OK)
         return status;
-    int result = disk_read(l->pack->os, l->fd, buffer->data, l->size, l->offset, &got);
+    int result = disk_read(l->pack->os, l->fd, buffer->data, l->size, l->needed, l->offset, &got);
     return result < 0 ? lookup_failed(l, result, error)
                       : lookup_next(l, buffer->data, got, ret_found, error);
 }
@@ -116,7 +117,7 @@ int disk_value(const struct disk_pack *pack, const struct lookup_found *found,
         int status = disk_reserve(pack, buffer, p.size, error);
         if (status != TARN_OK)
             return status;
-        int result = disk_read(pack->os, p.fd, buffer->data, p.size, p.offset, &got);
+        int result = disk_read(pack->os, p.fd, buffer->data, p.size, p.needed, p.offset, &got);
         status = result < 0 ? piece_failed(&p, result, error)
                             : piece_finish(&p, buffer->data, got, &view, error);
         if (status != TARN_OK)
@@ -173,6 +174,19 @@ static int check_cap(const struct disk_pack *pack, const struct tarn_options *op
                      number_format_size(options->memory_bytes_max, cap));
 }
 
+/* A `tarn` file's directory may take a share of the memory: 1 of so many bytes. */
+#define DIRECTORY_SHARE 4
+
+/* A `tarn` file: it is its own index. */
+static int open_hashed(struct disk_pack *pack, const struct tarn_options *options,
+                       struct tarn_error *error)
+{
+    uint64_t cap = options->memory_bytes_max;
+    pack->layout = DISK_HASHED;
+    return hashed_open(pack->os, pack->path, cap ? cap / DIRECTORY_SHARE : UINT64_MAX,
+                       &pack->hashed, error);
+}
+
 static int open_index(struct disk_pack *pack, const struct tarn_options *options,
                       const char *index_path, struct tarn_error *error)
 {
@@ -199,6 +213,19 @@ static int open_index(struct disk_pack *pack, const struct tarn_options *options
     return TARN_OK;
 }
 
+/* Is it a `tarn` file? By its first bytes, unless the format is given. */
+static int recognise(const struct disk_pack *pack, const struct tarn_options *options,
+                     bool *ret_hashed, struct tarn_error *error)
+{
+    char first[HEADER_BLOCK_BYTES];
+    *ret_hashed = options->format.kind == TARN_FORMAT_TARN;
+    if (options->format.kind != TARN_FORMAT_AUTO || pack->data_bytes < sizeof first)
+        return TARN_OK;
+    int result = os_read_full(pack->os, pack->fd, first, sizeof first, 0);
+    *ret_hashed = result == 0 && checkpoint_looks_like(first, sizeof first);
+    return result == 0 ? TARN_OK : os_error(error, result, "cannot read", pack->path);
+}
+
 static int open_steps(struct disk_pack *pack, const struct tarn_options *options,
                       bool require_index, struct tarn_error *error)
 {
@@ -210,8 +237,12 @@ static int open_steps(struct disk_pack *pack, const struct tarn_options *options
     if (status == TARN_OK)
         status = os_open_data(pack->os, options->path, &pack->fd, &pack->info, error);
     pack->data_bytes = pack->info.size;
+    bool hashed = false;
     if (status == TARN_OK)
-        status = open_index(pack, options, index_path, error);
+        status = recognise(pack, options, &hashed, error);
+    if (status == TARN_OK)
+        status = hashed ? open_hashed(pack, options, error)
+                        : open_index(pack, options, index_path, error);
     if (status == TARN_OK)
         status = check_cap(pack, options, error);
     if (status == TARN_OK)
@@ -252,6 +283,7 @@ void disk_unref(struct disk_pack *pack)
     if (pack->index_fd >= 0)
         (void)pack->os->close(pack->os, pack->index_fd);
     index_free(pack->index);
+    hashed_close(pack->hashed);
     free(pack->path);
     free(pack->index_path);
     free(pack);
@@ -260,6 +292,18 @@ void disk_unref(struct disk_pack *pack)
 void disk_figures(const struct disk_pack *pack, struct disk_figures *ret_figures)
 {
     const struct index *index = pack->index;
+    if (pack->layout == DISK_HASHED) {
+        const struct checkpoint_totals *totals = &pack->hashed->totals;
+        *ret_figures = (struct disk_figures){
+            .keys = totals->records,
+            .records = totals->records,
+            .value_bytes_total = totals->payload_bytes,
+            .memory_bytes = sizeof *pack + hashed_memory_bytes(pack->hashed),
+            .read_bytes_max = lookup_read_bytes_max(pack),
+            .format = {.kind = TARN_FORMAT_TARN},
+        };
+        return;
+    }
     *ret_figures = (struct disk_figures){
         .keys = index_keys(index),
         .records = index->records,

@@ -25,7 +25,7 @@ enum disk_layout {
     DISK_HASHED, /* a `tarn` file: records in the order of their keys' hashes */
 };
 
-struct checkpoint_file;
+struct hashed;
 struct lookup_found;
 
 struct disk_pack {
@@ -37,10 +37,10 @@ struct disk_pack {
     char *path;       /* of the data file, for messages */
     char *index_path; /* DISK_PAGES: of the index file; else NULL */
     uint64_t data_bytes;
-    struct os_file_info info;     /* of the data file when it was opened */
-    struct index *index;          /* NULL: DISK_HASHED */
-    struct checkpoint_file *file; /* NULL: the other layouts */
-    bool index_built;             /* was built at open, not read */
+    struct os_file_info info; /* of the data file when it was opened */
+    struct index *index;      /* NULL: DISK_HASHED */
+    struct hashed *hashed;    /* NULL: the other layouts */
+    bool index_built;         /* was built at open, not read */
     uint64_t open_us;
     _Atomic uint64_t references;
 };
@@ -78,11 +78,11 @@ struct disk_buffer {
 TARN_MUST bool disk_buffer_reserve(struct disk_buffer *b, size_t size); /* contents are lost */
 void disk_buffer_done(struct disk_buffer *b);
 
-/* pread until `size` bytes are there or the file ends, also direct and after short reads. data,
- * size and offset are aligned. ret_got: fewer than size only at the end of the file. 0 or a
+/* pread until `needed` bytes are there or the file ends, also direct and after short reads. data,
+ * size and offset are aligned. ret_got: fewer than needed only at the end of the file. 0 or a
  * negative errno. */
-TARN_MUST int disk_read(const struct os *os, int fd, void *data, size_t size, uint64_t offset,
-                        size_t *ret_got);
+TARN_MUST int disk_read(const struct os *os, int fd, void *data, size_t size, size_t needed,
+                        uint64_t offset, size_t *ret_got);
 
 /* Room in `buffer`; NOMEM with its error. */
 TARN_MUST int disk_reserve(const struct disk_pack *pack, struct disk_buffer *buffer, size_t size,

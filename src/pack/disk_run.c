@@ -64,8 +64,8 @@ int disk_run_read(const struct disk_pack *pack, uint64_t block, uint64_t bytes,
     if (status != TARN_OK)
         return status;
     size_t got;
-    int result = disk_read(pack->os, l.fd, buffer->data, l.size, l.offset, &got);
-    bool whole = result == 0 && got >= l.end - l.offset;
+    int result = disk_read(pack->os, l.fd, buffer->data, l.size, l.needed, l.offset, &got);
+    bool whole = result == 0 && got >= l.needed;
     if (!whole && ret_run->end > offset + size) /* one block only: others may be there */
         return disk_run_read(pack, block, 0, buffer, ret_run, error);
     if (result < 0)

@@ -5,9 +5,6 @@
 
 #include "pack/disk.h"
 
-/* What is read at a time where all is wanted. */
-#define DISK_RUN_BYTES (4u << 20)
-
 struct disk_run {
     const struct disk_pack *pack;
     const unsigned char *data; /* of the bytes start..end of the file; sound */

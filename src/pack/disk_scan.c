@@ -10,16 +10,9 @@
  * RANDOM_READS it is what it is: records of blocks that have few are favoured. */
 #include "core/assert.h"
 #include "core/random.h"
+#include "pack/disk_internal.h"
 #include "pack/disk_run.h"
 #include "pack/lookup_internal.h"
-
-/* What `count` records need, a little more than their mean. */
-static uint64_t bytes_of_records(const struct index *index, size_t count)
-{
-    uint64_t mean = index->records > 0 ? index->data_bytes / index->records + 1 : 1;
-    uint64_t bytes = count < DISK_RUN_BYTES ? (uint64_t)count * (mean + mean / 8) : DISK_RUN_BYTES;
-    return bytes < DISK_RUN_BYTES ? bytes : DISK_RUN_BYTES;
-}
 
 struct scan {
     struct disk_run run;
@@ -68,7 +61,8 @@ static int scan_blocks(const struct disk_pack *pack, uint64_t *cursor, struct sc
     while (s->left > 0 && status == TARN_OK) {
         s->run = (struct disk_run){.end = index->data_bytes};
         status =
-            disk_run_read(pack, block, bytes_of_records(index, s->left), buffer, &s->run, error);
+            disk_run_read(pack, block, disk_run_bytes(index->data_bytes, index->records, s->left),
+                          buffer, &s->run, error);
         if (status != TARN_OK)
             break;
         s->at = s->run.start;
@@ -92,6 +86,8 @@ int disk_scan(const struct disk_pack *pack, uint64_t *cursor, size_t count,
 {
     struct scan s = {.from = *cursor, .left = count, .visit = visit, .context = context};
     ASSERT(count >= 1);
+    if (pack->layout == DISK_HASHED)
+        return disk_hashed_scan(pack, cursor, count, buffer, visit, context, ret_skip, error);
     disk_live_init(&s.live);
     int status = scan_blocks(pack, cursor, &s, buffer, ret_skip, error);
     disk_live_done(&s.live);
@@ -151,6 +147,8 @@ int disk_random_key(const struct disk_pack *pack, uint64_t random, struct disk_b
 {
     const struct index *index = pack->index;
     int status = TARN_NOTFOUND;
+    if (pack->layout == DISK_HASHED)
+        return disk_hashed_random_key(pack, random, buffer, ret_key, error);
     if (index_keys(index) == 0)
         return TARN_NOTFOUND;
     for (unsigned i = 0; i < RANDOM_READS; i++) {

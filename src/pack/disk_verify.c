@@ -5,6 +5,7 @@
  * record's key leads to it, or to the repetition that counts; and the counts. */
 #include <inttypes.h>
 
+#include "pack/disk_internal.h"
 #include "pack/disk_run.h"
 #include "pack/lookup_internal.h"
 
@@ -118,6 +119,8 @@ int disk_verify(const struct disk_pack *pack, const struct tarn_options *options
                 struct tarn_verify_report *ret_report, struct tarn_error *error)
 {
     struct verifier v = {.pack = pack, .options = options};
+    if (pack->layout == DISK_HASHED)
+        return disk_hashed_verify(pack, options, ret_report, error);
     disk_live_init(&v.live);
     XXH3_64bits_reset(&v.raw);
     int status = check_all(&v, error);

@@ -310,7 +310,7 @@ int format_check(const struct tarn_format *format, struct tarn_error *error)
 {
     bool binary_fields = format->size_type != TARN_SIZE_U32 || format->big_endian;
     if (format->kind != TARN_FORMAT_AUTO && format->kind != TARN_FORMAT_TEXT &&
-        format->kind != TARN_FORMAT_BINARY)
+        format->kind != TARN_FORMAT_BINARY && format->kind != TARN_FORMAT_TARN)
         return error_set(error, TARN_INVALID, "no such data format: %d", (int)format->kind);
     if ((unsigned)format->size_type > TARN_SIZE_VARINT)
         return error_set(error, TARN_INVALID, "no such size type: %d", (int)format->size_type);
@@ -332,6 +332,8 @@ const char *format_describe(const struct tarn_format *format, char out[64])
     static const char *const widths[] = {"u32", "u16", "u64", "varint"};
     if (format->kind == TARN_FORMAT_AUTO)
         return "auto";
+    if (format->kind == TARN_FORMAT_TARN)
+        return "tarn";
     if (format->kind == TARN_FORMAT_TEXT) {
         if (!format->separator_set)
             return "text";

@@ -9,6 +9,7 @@
  *   as long as the one before. The best average per record wins.
  * - A reading that fails but had a high score blocks weaker ones: a truncated u32 file is an
  *   error, not an odd varint file.
+ * - What begins as a `tarn` file does (binary zeros behind a word) is one.
  * - What reads as text is text, unless a binary reading has keys without any blank while blanks
  *   occur elsewhere (in a text file they would fall into such keys too), or control bytes speak
  *   against text and a binary reading ends exactly at the file's end.
@@ -19,6 +20,7 @@
 #include <stdio.h>
 
 #include "core/codec.h"
+#include "pack/checkpoint_layout.h"
 
 enum {
     ZERO_BITS_RANDOM = 3,   /* leading zero bits of a wrong reading's size: 1 to 2, ASCII 2 */
@@ -292,6 +294,10 @@ static int detect_error(const struct reading *reading, struct tarn_error *error)
 int format_detect(struct tarn_bytes prefix, uint64_t file_bytes, struct tarn_format *ret_format,
                   struct tarn_error *error)
 {
+    if (checkpoint_looks_like(prefix.data, prefix.size)) {
+        *ret_format = (struct tarn_format){.kind = TARN_FORMAT_TARN};
+        return TARN_OK;
+    }
     struct reading readings[CANDIDATES_COUNT] = {0}, text = {0};
     struct census census = count_bytes(prefix);
     if (prefix.size > file_bytes) /* the file shrank since */

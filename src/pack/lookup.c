@@ -24,6 +24,7 @@ void lookup_ask(struct lookup *l, enum lookup_reading reading, int fd, uint64_t 
     l->end = end;
     l->offset = aligned;
     l->size = (size_t)(last - aligned);
+    l->needed = (size_t)(end - aligned);
 }
 
 static const char *read_path(const struct lookup *l)
@@ -31,11 +32,11 @@ static const char *read_path(const struct lookup *l)
     return l->reading == READING_PAGE ? l->pack->index_path : l->pack->path;
 }
 
-const unsigned char *lookup_arrived(const struct lookup *l, const void *data, size_t size,
-                                    struct tarn_error *error)
+unsigned char *lookup_arrived(const struct lookup *l, void *data, size_t size,
+                              struct tarn_error *error)
 {
-    if (size >= l->end - l->offset)
-        return (const unsigned char *)data + (l->start - l->offset);
+    if (size >= l->needed)
+        return (unsigned char *)data + (l->start - l->offset);
     error_set_at(error, TARN_STALE, l->start, UINT64_MAX,
                  "%s: the bytes at byte %" PRIu64 " are gone: it got shorter while it was open; "
                  "restore it, or reload",
@@ -62,6 +63,12 @@ int lookup_check_raw(const struct disk_pack *pack, const unsigned char *data, ui
                                   error);
     }
     return TARN_OK;
+}
+
+uint64_t lookup_read_bytes_max(const struct disk_pack *pack)
+{
+    return pack->layout == DISK_HASHED ? lookup_hashed_read_bytes_max(pack)
+                                       : lookup_block_read_bytes_max(pack);
 }
 
 /* --- which block --- */
@@ -117,6 +124,8 @@ int lookup_begin(const struct disk_pack *pack, struct tarn_bytes key, struct loo
     *ret = (struct lookup){.pack = pack, .key = key, .fd = -1};
     if (key.size > TARN_KEY_BYTES_MAX)
         return TARN_NOTFOUND;
+    if (pack->layout == DISK_HASHED)
+        return lookup_hashed_begin(ret);
     if (pack->index->records == 0)
         return TARN_NOTFOUND;
     ret->hash = index_hash(pack->index, key);
@@ -132,11 +141,15 @@ static int go_on(struct lookup *l)
 int lookup_next(struct lookup *l, void *data, size_t size, struct lookup_found *ret_found,
                 struct tarn_error *error)
 {
-    const unsigned char *bytes = lookup_arrived(l, data, size, error);
+    unsigned char *bytes = lookup_arrived(l, data, size, error);
     if (bytes == NULL)
         return TARN_STALE;
     if (l->reading == READING_PAGE)
         return lookup_page_finish(l, bytes, error);
+    if (l->reading == READING_ENTRY)
+        return lookup_hashed_page(l, bytes, error);
+    if (l->reading == READING_BODY)
+        return lookup_hashed_block(l, bytes, ret_found, error);
     int status = lookup_block_finish(l, bytes, ret_found, error);
     return status == TARN_NOTFOUND ? go_on(l) : status;
 }
@@ -165,32 +178,55 @@ static uint64_t minimum(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* The bytes of the file that have the piece with the value's byte `at`, and are summed together. */
+static void piece_range(const struct disk_pack *pack, const struct lookup_far *value, uint64_t at,
+                        uint64_t *ret_start, uint64_t *ret_end)
+{
+    if (pack->layout == DISK_HASHED) {
+        lookup_hashed_piece(value, at, ret_start, ret_end);
+    } else {
+        *ret_start = (value->offset + at) & ~(uint64_t)(CHECKSUM_BLOCK_BYTES - 1);
+        *ret_end = minimum(*ret_start + CHECKSUM_BLOCK_BYTES, pack->data_bytes);
+    }
+}
+
 void piece_begin(const struct disk_pack *pack, const struct lookup_far *value, uint64_t at,
                  struct piece *ret)
 {
+    struct lookup l = {.pack = pack};
+    uint64_t start, end;
     ASSERT(at < value->size);
-    uint64_t start = (value->offset + at) & ~(uint64_t)(CHECKSUM_BLOCK_BYTES - 1);
-    *ret = (struct piece){.fd = pack->fd, .pack = pack, .value = *value, .at = at};
-    ret->offset = start;
-    ret->size =
-        (size_t)minimum(CHECKSUM_BLOCK_BYTES, (pack->data_bytes - start + DISK_ALIGN_BYTES - 1) &
-                                                  ~(uint64_t)(DISK_ALIGN_BYTES - 1));
+    piece_range(pack, value, at, &start, &end);
+    lookup_ask(&l, READING_HEAD, pack->fd, start, end);
+    *ret = (struct piece){
+        .fd = l.fd,
+        .size = l.size,
+        .needed = l.needed,
+        .offset = l.offset,
+        .pack = pack,
+        .value = *value,
+        .at = at,
+    };
 }
 
 int piece_finish(const struct piece *p, void *data, size_t size, struct tarn_bytes *ret_view,
                  struct tarn_error *error)
 {
     const struct disk_pack *pack = p->pack;
-    uint64_t end = minimum(p->offset + CHECKSUM_BLOCK_BYTES, pack->data_bytes);
-    struct lookup as_lookup = {.pack = pack, .offset = p->offset, .start = p->offset, .end = end};
-    const unsigned char *bytes = lookup_arrived(&as_lookup, data, size, error);
+    struct lookup l = {.pack = pack, .reading = READING_HEAD};
+    piece_range(pack, &p->value, p->at, &l.start, &l.end);
+    l.offset = p->offset;
+    l.needed = p->needed;
+    const unsigned char *bytes = lookup_arrived(&l, data, size, error);
     if (bytes == NULL)
         return TARN_STALE;
-    int status = lookup_check_raw(pack, bytes, p->offset, end, error);
+    if (pack->layout == DISK_HASHED)
+        return lookup_hashed_piece_finish(p, bytes, ret_view, error);
+    int status = lookup_check_raw(pack, bytes, l.start, l.end, error);
     if (status != TARN_OK)
         return status;
-    uint64_t from = p->value.offset + p->at, to = minimum(end, p->value.offset + p->value.size);
-    *ret_view = (struct tarn_bytes){bytes + (from - p->offset), (size_t)(to - from)};
+    uint64_t from = p->value.offset + p->at, to = minimum(l.end, p->value.offset + p->value.size);
+    *ret_view = (struct tarn_bytes){bytes + (from - l.start), (size_t)(to - from)};
     return TARN_OK;
 }
 

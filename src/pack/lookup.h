@@ -3,7 +3,8 @@
  *
  *     int status = lookup_begin(pack, key, &l);
  *     while (status == LOOKUP_READ) {
- *         read l.size bytes at l.offset of l.fd into memory aligned to DISK_ALIGN_BYTES
+ *         read l.size bytes at l.offset of l.fd into memory aligned to DISK_ALIGN_BYTES, until
+ *         l.needed of them are there
  *         status = failed ? lookup_failed(&l, number, &error)
  *                         : lookup_next(&l, data, got, &found, &error);
  *     }
@@ -28,7 +29,8 @@ struct lookup {
     /* After LOOKUP_READ: what to read. Offset and size are multiples of DISK_ALIGN_BYTES; the read
      * may reach beyond the end of the file, where it comes short. */
     int fd;
-    size_t size; /* at least 1 */
+    size_t size;   /* at least 1 */
+    size_t needed; /* of these, from the first on; what comes behind is for alignment only */
     uint64_t offset;
 
     /* Private. */
@@ -77,7 +79,7 @@ int lookup_failed(const struct lookup *l, int negative_errno, struct tarn_error 
 
 struct piece {
     int fd; /* what to read, as in struct lookup; at most PIECE_READ_BYTES_MAX */
-    size_t size;
+    size_t size, needed;
     uint64_t offset;
 
     const struct disk_pack *pack; /* private */

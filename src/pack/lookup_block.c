@@ -21,7 +21,7 @@ static uint64_t near_bytes(const struct index *index)
     return (1ull << index->granule_log2) + FRAMING_BYTES_MAX + DISK_FAR_BYTES;
 }
 
-uint64_t lookup_read_bytes_max(const struct disk_pack *pack)
+uint64_t lookup_block_read_bytes_max(const struct disk_pack *pack)
 {
     return near_bytes(pack->index) + 2 * CHECKSUM_BLOCK_BYTES;
 }

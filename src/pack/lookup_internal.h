@@ -20,8 +20,8 @@ void lookup_ask(struct lookup *l, enum lookup_reading reading, int fd, uint64_t 
 
 /* Did all that was asked for come? NULL (and the error is filled, STALE), or the byte at l->start.
  */
-const unsigned char *lookup_arrived(const struct lookup *l, const void *data, size_t size,
-                                    struct tarn_error *error);
+unsigned char *lookup_arrived(const struct lookup *l, void *data, size_t size,
+                              struct tarn_error *error);
 
 /* Fill the error: CORRUPT at this byte of the data file. */
 int lookup_corrupt(const struct disk_pack *pack, uint64_t offset, const char *what,
@@ -43,5 +43,19 @@ int lookup_block_finish(struct lookup *l, const unsigned char *data, struct look
 int lookup_page_begin(struct lookup *l);
 int lookup_page_again(struct lookup *l);
 int lookup_page_finish(struct lookup *l, const unsigned char *data, struct tarn_error *error);
+
+/* `tarn` files. */
+int lookup_hashed_begin(struct lookup *l);
+int lookup_hashed_page(struct lookup *l, const unsigned char *data, struct tarn_error *error);
+int lookup_hashed_block(struct lookup *l, unsigned char *data, struct lookup_found *ret_found,
+                        struct tarn_error *error);
+void lookup_hashed_piece(const struct lookup_far *value, uint64_t at, uint64_t *ret_start,
+                         uint64_t *ret_end);
+int lookup_hashed_piece_finish(const struct piece *p, const unsigned char *bytes,
+                               struct tarn_bytes *ret_view, struct tarn_error *error);
+
+/* Of lookup_read_bytes_max(). */
+uint64_t lookup_block_read_bytes_max(const struct disk_pack *pack);
+uint64_t lookup_hashed_read_bytes_max(const struct disk_pack *pack);
 
 #endif

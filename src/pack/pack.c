@@ -230,6 +230,11 @@ int pack_find_format(const struct tarn_options *options, const struct source *so
             error_prepend(error, "%s", source->path);
     }
     buffer_done(&buffer);
+    if (status == TARN_OK && ret_format->kind == TARN_FORMAT_TARN)
+        status = error_set(error, TARN_INVALID,
+                           "%s: a tarn file is its own index, and is read where it lies; serve it "
+                           "from disk (--data disk)",
+                           source->path);
     return status;
 }
 

@@ -188,18 +188,6 @@ static void every_count_of_blocks(void **context)
     }
 }
 
-/* With a secret of zeros the first 16 bytes of a key of 32 count as the product of their halves: if
- * one is zero, then nothing. */
-static void add_colliding(struct fixture *f, uint64_t group, uint64_t i, size_t value_bytes)
-{
-    static unsigned char value[1u << 20];
-    unsigned char key[32] = {0};
-    store_u64le(key + 8, i);
-    store_u64le(key + 16, group * 0x9e3779b97f4a7c15u);
-    store_u64le(value, i);
-    list_add(f, (struct tarn_record){{key, sizeof key}, {value, value_bytes}, (int64_t)i});
-}
-
 /* Keys of one hash, between others: in a block, over blocks, over pages, large ones. */
 static void equal_hashes(void **context)
 {
@@ -212,11 +200,11 @@ static void equal_hashes(void **context)
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         list_clear(f);
         for (size_t i = 0; i < cases[c].equal; i++)
-            add_colliding(f, 7, i + 1, cases[c].value_bytes);
+            list_add_colliding(f, 7, i + 1, cases[c].value_bytes);
         for (size_t i = 1; i < f->count; i++)
             assert_int_equal(f->items[i].hash, f->items[0].hash);
         for (size_t i = 0; i < cases[c].others; i++)
-            add_colliding(f, 1000 + i, 0, i % 1000);
+            list_add_colliding(f, 1000 + i, 0, i % 1000);
         write_list(f);
         assert_all(f);
     }

@@ -321,12 +321,39 @@ static void test_random_prefixes(void **context)
     guard_free(&guard);
 }
 
+/* A `tarn` file is known by its first bytes, and a key that begins alike is no such file. */
+static void test_tarn_files(void **context)
+{
+    (void)context;
+    static const struct {
+        const char *bytes;
+        size_t size;
+        enum tarn_format_kind kind;
+    } cases[] = {
+        {"tarndata\2\0\0\0........", 20, TARN_FORMAT_TARN},
+        {"tarndata\x63\0\0\0", 12, TARN_FORMAT_TARN},
+        {"tarndata value\nother value\n", 27, TARN_FORMAT_TEXT},
+        {"tarndata\tv\n", 11, TARN_FORMAT_TEXT},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct tarn_format format;
+        assert_int_equal(format_detect((struct tarn_bytes){cases[i].bytes, cases[i].size},
+                                       cases[i].size, &format, NULL),
+                         TARN_OK);
+        assert_int_equal(format.kind, cases[i].kind);
+        char text[64];
+        assert_int_equal(strcmp(format_describe(&format, text), "tarn") == 0,
+                         format.kind == TARN_FORMAT_TARN);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_variant_is_recognised),
         cmocka_unit_test(test_truncated_is_not_another),
         cmocka_unit_test(test_small_files),
+        cmocka_unit_test(test_tarn_files),
         cmocka_unit_test(test_refusals_name_the_place),
         cmocka_unit_test(test_bad_line_does_not_make_varint),
         cmocka_unit_test(test_nul_does_not_make_varint),
