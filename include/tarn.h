@@ -477,7 +477,8 @@ TARN_API void tarn_watch_close(struct tarn_watch *watch); /* any thread; NULL is
 TARN_API bool tarn_make_room(struct tarn_session *session);
 
 /* Change the cap and the policy of an open store; a smaller cap evicts at once, in the
- * background. Any thread. */
+ * background. Of a data file in memory it holds from the next reload on; of one on disk it is at
+ * least what index and reads need. Any thread. */
 TARN_API void tarn_limit(struct tarn *store, uint64_t memory_bytes_max,
                          enum tarn_eviction eviction);
 

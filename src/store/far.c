@@ -58,11 +58,16 @@ static void version_free(struct far_version *version)
     free(version);
 }
 
+static uint64_t least_memory(const struct disk_figures *figures)
+{
+    return figures->memory_bytes + figures->read_bytes_max + CACHE_BYTES_MIN;
+}
+
 static int too_small(const struct tarn_options *options, const struct disk_figures *figures,
                      struct tarn_error *error)
 {
     char cap[32], index[32], reads[32], needed[32];
-    uint64_t beside = CACHE_BYTES_MIN + figures->read_bytes_max;
+    uint64_t beside = least_memory(figures) - figures->memory_bytes;
     return error_set(error, TARN_TOOBIG,
                      "%s: the memory of %s is too small: the index needs %s, a cache and a read at "
                      "least %s; give at least %s (--memory), or build a smaller index (tarn index "
@@ -70,7 +75,7 @@ static int too_small(const struct tarn_options *options, const struct disk_figur
                      options->path, number_format_size(cap_of(options), cap),
                      number_format_size(figures->memory_bytes, index),
                      number_format_size(beside, reads),
-                     number_format_size(figures->memory_bytes + beside, needed));
+                     number_format_size(least_memory(figures), needed));
 }
 
 /* The index as it is, or built anew where it is none for this file left on disk: as that of a file
@@ -131,7 +136,7 @@ static int open_version(const struct os *os, const struct tarn_options *options,
         disk_figures(version->pack, &version->figures);
         version->figures.read_bytes_max = largest_read(version->pack, figures->read_bytes_max);
         uint64_t cap = cap_of(options);
-        if (cap < figures->memory_bytes + figures->read_bytes_max + CACHE_BYTES_MIN)
+        if (cap < least_memory(figures))
             status = too_small(options, figures, error);
         else
             status = cache_open(os, cap - figures->memory_bytes, &version->cache, error);
@@ -144,14 +149,13 @@ static int open_version(const struct os *os, const struct tarn_options *options,
     return TARN_OK;
 }
 
-static void set_limits(struct far *far, const struct tarn_options *options,
-                       const struct far_version *version)
+static void set_limits(struct far *far, uint64_t cap, const struct far_version *version)
 {
-    uint64_t room = cap_of(options) - version->figures.memory_bytes;
+    uint64_t room = cap - version->figures.memory_bytes;
     uint64_t part = room / 4, read = version->figures.read_bytes_max;
-    atomic_store(&far->memory_bytes_max, cap_of(options));
+    atomic_store(&far->memory_bytes_max, cap);
     atomic_store(&far->buffer_bytes_max, part > read ? part : read);
-    atomic_store(&far->whole_bytes_max, room / 2);
+    atomic_store(&far->record_bytes_max, room / 2);
 }
 
 int far_open(const struct os *os, const struct tarn_options *options, struct far **ret_far,
@@ -179,7 +183,7 @@ int far_open(const struct os *os, const struct tarn_options *options, struct far
         far_close(far);
         return status;
     }
-    set_limits(far, options, version);
+    set_limits(far, cap_of(options), version);
     atomic_store(&far->current, version);
     *ret_far = far;
     return TARN_OK;
@@ -239,7 +243,7 @@ int far_reload(struct far *far, const struct tarn_options *options, _Atomic uint
     int status = open_version(far->os, options, old->number + 1, &version, error);
     if (status != TARN_OK)
         return status;
-    set_limits(far, options, version);
+    set_limits(far, cap_of(options), version);
     atomic_store_explicit(&far->current, version, memory_order_release);
     atomic_fetch_add(generation, 1);
     atomic_store(&far->changed, false);
@@ -254,6 +258,17 @@ int far_reload(struct far *far, const struct tarn_options *options, _Atomic uint
 void far_charge(struct far *far, int64_t bytes)
 {
     atomic_fetch_add_explicit(&far->charged, bytes, memory_order_relaxed);
+}
+
+void far_limit(struct far *far, uint64_t memory_bytes_max)
+{
+    struct far_version *version = atomic_load_explicit(&far->current, memory_order_acquire);
+    uint64_t cap = cap_of(&(struct tarn_options){.memory_bytes_max = memory_bytes_max});
+    uint64_t least = least_memory(&version->figures);
+    if (cap < least)
+        cap = least;
+    set_limits(far, cap, version);
+    table_limit(version->cache->table, cap - version->figures.memory_bytes, TARN_EVICT_ALL_SIEVE);
 }
 
 uint64_t far_memory_used(struct far *far)

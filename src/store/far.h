@@ -109,8 +109,8 @@ struct far_io {
     struct ring_read read; /* fd, size, offset set by the owner; then status and done by the ring */
     unsigned char *buffer; /* read.data: while it is under way and finished */
     size_t capacity;
-    far_finish finish; /* begins it again, or releases it */
-    struct far_io *next;
+    far_finish finish;           /* begins it again, or releases it */
+    struct far_io *next, **link; /* link: of what waits; NULL: it does not */
 };
 
 struct miss {
@@ -146,12 +146,13 @@ struct far {
     unsigned depth;
     _Atomic uint64_t memory_bytes_max; /* of everything */
     _Atomic uint64_t buffer_bytes_max; /* of reads under way, all sessions */
-    _Atomic uint64_t whole_bytes_max;  /* of a far value that is read whole */
+    _Atomic uint64_t record_bytes_max; /* of all records that are kept, far values read whole too */
     unsigned char secret[HASH_SECRET_BYTES];
     enum ring_engine engine; /* AUTO but in tests */
     _Atomic(struct far_version *) current;
     _Atomic int64_t charged;       /* buffers, records, the server's: against the cap */
     _Atomic uint64_t buffer_bytes; /* under way or free */
+    _Atomic uint64_t record_bytes; /* kept */
     _Atomic uint64_t looked_ns;    /* when the file was last looked at */
     _Atomic bool changed;
     pthread_mutex_t list_lock; /* of all below */
@@ -212,6 +213,8 @@ void far_stats_get(struct far *far, struct tarn_stats *stats);
 void far_disk_stats_get(struct far *far, struct tarn_disk_stats *ret_stats);
 uint64_t far_memory_used(struct far *far); /* the thread is online */
 void far_charge(struct far *far, int64_t bytes);
+/* Another cap. Any thread that is online. */
+void far_limit(struct far *far, uint64_t memory_bytes_max);
 /* Note why a read failed. */
 void far_failed(struct far *far, const struct tarn_error *error);
 /* Look at the file, if that has not been done for a second. */
@@ -235,7 +238,7 @@ bool far_tell(struct far_session *s);
 void far_io_begin(struct far_session *s, struct far_io *io);   /* far_poll() calls io->finish */
 void far_io_release(struct far_session *s, struct far_io *io); /* gives the buffer back */
 void far_io_poll(struct far_session *s);
-/* Not handed to the system yet: forget it. False: it was. */
+/* It still waits: forget it. False: the system was asked. */
 bool far_io_cancel(struct far_session *s, struct far_io *io);
 void far_io_done(struct far_session *s); /* nothing is under way */
 TARN_MUST int far_ring_open(struct far_session *s);
@@ -247,7 +250,10 @@ TARN_MUST int far_miss_begin(struct far_session *s, const struct far_version *ve
                              struct kept *k, const struct lookup *lookup);
 /* Nobody waits for k any more: it is PENDING and owned by the caller afterwards. */
 void far_miss_leave(struct far_session *s, struct kept *k);
-/* Before the session is closed: reads that nobody waits for are dropped. */
+/* No fetch holds k, PENDING, any more: it is forgotten with its miss, if the system was not asked
+ * yet and nobody else waits. */
+void far_miss_forget(struct far_session *s, struct kept *k);
+/* Before the session is closed, when it waits for nothing: reads that nobody wants are dropped. */
 void far_miss_drop(struct far_session *s);
 void far_take_inbox(struct far_session *s);
 
@@ -265,15 +271,16 @@ void far_kept_leave(struct far_session *s, struct kept *k);
 void far_kept_forget(struct far_session *s, struct kept *k); /* now; PENDING or in no list */
 /* The answer has come; `record`'s reference is k's from now on. */
 void far_kept_resolve(struct far_session *s, struct kept *k, int status, struct far_record *record);
-/* VIEW becomes KNOWN, with memory of its own. NOMEM. */
+/* VIEW becomes KNOWN, with memory of its own. NOMEM, FULL. */
 TARN_MUST int far_kept_copy(struct far_session *s, struct kept *k);
 void far_kept_quiescent(struct far_session *s);
 void far_kept_done(struct far_session *s);
 /* The record in which this value lies; NULL: in none that is kept. */
 struct far_record *far_kept_record_of(struct far_session *s, struct tarn_bytes value);
 
-struct far_record *far_record_new(struct far *far, struct tarn_bytes key,
-                                  const struct lookup_found *found);
+/* Errors: NOMEM; FULL: there are too many. */
+TARN_MUST int far_record_new(struct far *far, struct tarn_bytes key,
+                             const struct lookup_found *found, struct far_record **ret);
 void far_record_ref(struct far_record *r);
 void far_record_unref(struct far_record *r); /* NULL is allowed */
 

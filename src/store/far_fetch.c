@@ -59,11 +59,12 @@ void far_call_drop(struct far_session *s, struct far_call *call)
 
 /* --- links --- */
 
-/* False: no memory; nothing has changed. */
-static bool attach(struct tarn_fetch *f, struct fetch_link *link, struct kept *k)
+/* NOMEM, FULL: nothing has changed. */
+static int attach(struct tarn_fetch *f, struct fetch_link *link, struct kept *k)
 {
-    if (far_kept_copy(f->session, k) != TARN_OK)
-        return false;
+    int status = far_kept_copy(f->session, k);
+    if (status != TARN_OK)
+        return status;
     *link = (struct fetch_link){.kept = k, .fetch = f};
     k->holds++;
     if (k->state == KEPT_PENDING) {
@@ -71,7 +72,7 @@ static bool attach(struct tarn_fetch *f, struct fetch_link *link, struct kept *k
         k->fetches = link;
         f->missing++;
     }
-    return true;
+    return TARN_OK;
 }
 
 static void detach(struct fetch_link *link)
@@ -85,7 +86,11 @@ static void detach(struct fetch_link *link)
         *p = link->next;
         f->missing--;
     }
-    if (--k->holds == 0 && k->state != KEPT_PENDING)
+    if (--k->holds > 0)
+        return;
+    if (k->state == KEPT_PENDING)
+        far_miss_forget(f->session, k);
+    else
         far_kept_leave(f->session, k);
 }
 
@@ -111,7 +116,7 @@ static bool renew(struct far_session *s, struct far_call *call)
         if (old.kept->version == s->seen->number)
             continue;
         struct kept *k = far_want(s, old.kept->key, &status);
-        if (k != NULL && attach(f, &f->links[i], k))
+        if (k != NULL && attach(f, &f->links[i], k) == TARN_OK)
             detach(&old);
     }
     return f->missing == 0;
@@ -164,10 +169,10 @@ static int hold_all(struct tarn_fetch *f, const struct tarn_bytes *keys, size_t 
     struct far_session *s = f->session;
     for (size_t i = 0; i < count; i++) {
         struct kept *k = far_kept_find(s, far_hash(s->far, keys[i]), keys[i]);
-        if (k != NULL && !attach(f, &f->links[f->count++], k)) {
-            f->count--;
-            return TARN_NOMEM;
-        }
+        int status = k != NULL ? attach(f, &f->links[f->count], k) : TARN_OK;
+        if (status != TARN_OK)
+            return status;
+        f->count += k != NULL;
     }
     return (int)f->missing;
 }

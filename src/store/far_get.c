@@ -135,7 +135,7 @@ static int read_whole(struct far_session *s, struct kept *k, struct tarn_record 
         .record = k->record->record, .far = true, .place = k->record->place};
     struct buffer value = {0};
     struct tarn_error error;
-    if (found.record.value.size > s->far->whole_bytes_max)
+    if (found.record.value.size > atomic_load(&s->far->record_bytes_max))
         return TARN_FULL;
     if (!buffer_reserve_exactly(&value, found.record.value.size))
         return TARN_NOMEM;
@@ -144,8 +144,7 @@ static int read_whole(struct far_session *s, struct kept *k, struct tarn_record 
     if (status == TARN_OK) {
         found.far = false;
         found.record.value = buffer_view(&value);
-        whole = far_record_new(s->far, k->key, &found);
-        status = whole != NULL ? TARN_OK : TARN_NOMEM;
+        status = far_record_new(s->far, k->key, &found, &whole);
     } else {
         far_failed(s->far, &error);
     }

@@ -134,6 +134,16 @@ static void fail(struct far_session *s, struct far_io *io, int status)
         ring_wake(s->ring);
 }
 
+static void leave_queue(struct far_session *s, struct far_io *io)
+{
+    *io->link = io->next;
+    if (io->next != NULL)
+        io->next->link = io->link;
+    else
+        s->waiting_last = io->link;
+    io->link = NULL;
+}
+
 /* Give the ring what fits. */
 static void issue(struct far_session *s)
 {
@@ -147,7 +157,7 @@ static void issue(struct far_session *s)
                 break;
             status = taken == TAKEN ? 0 : -ENOMEM;
         }
-        s->waiting = io->next;
+        leave_queue(s, io);
         if (status != 0) {
             fail(s, io, status);
             continue;
@@ -158,16 +168,13 @@ static void issue(struct far_session *s)
         far_count(&s->counters.reads, 1);
         ring_add(s->ring, &io->read);
     }
-    if (s->waiting == NULL)
-        s->waiting_last = &s->waiting;
     atomic_store_explicit(&s->under_way, s->in_flight, memory_order_relaxed);
 }
 
 void far_io_begin(struct far_session *s, struct far_io *io)
 {
     io->next = NULL;
-    if (s->waiting == NULL)
-        s->waiting_last = &s->waiting;
+    io->link = s->waiting_last;
     *s->waiting_last = io;
     s->waiting_last = &io->next;
     issue(s);
@@ -175,14 +182,10 @@ void far_io_begin(struct far_session *s, struct far_io *io)
 
 bool far_io_cancel(struct far_session *s, struct far_io *io)
 {
-    for (struct far_io **p = &s->waiting; *p != NULL; p = &(*p)->next)
-        if (*p == io) {
-            *p = io->next;
-            if (*p == NULL)
-                s->waiting_last = p;
-            return true;
-        }
-    return false;
+    if (io->link == NULL)
+        return false;
+    leave_queue(s, io);
+    return true;
 }
 
 static void note(struct far_session *s, const struct ring_read *read)

@@ -15,14 +15,37 @@
 
 /* --- records --- */
 
-struct far_record *far_record_new(struct far *far, struct tarn_bytes key,
-                                  const struct lookup_found *found)
+/* Of all that are kept; a single one always may be. */
+static bool count_record(struct far *far, uint64_t bytes)
+{
+    uint64_t before = atomic_fetch_add_explicit(&far->record_bytes, bytes, memory_order_relaxed);
+    if (before == 0 ||
+        before + bytes <= atomic_load_explicit(&far->record_bytes_max, memory_order_relaxed)) {
+        far_charge(far, (int64_t)bytes);
+        return true;
+    }
+    atomic_fetch_sub_explicit(&far->record_bytes, bytes, memory_order_relaxed);
+    return false;
+}
+
+static void discount_record(struct far *far, uint64_t bytes)
+{
+    atomic_fetch_sub_explicit(&far->record_bytes, bytes, memory_order_relaxed);
+    far_charge(far, -(int64_t)bytes);
+}
+
+int far_record_new(struct far *far, struct tarn_bytes key, const struct lookup_found *found,
+                   struct far_record **ret)
 {
     size_t value_size = found->far ? 0 : found->record.value.size;
     size_t bytes = sizeof(struct far_record) + key.size + value_size + CACHE_MARK_BYTES;
+    if (!count_record(far, bytes))
+        return TARN_FULL;
     struct far_record *r = malloc(bytes);
-    if (r == NULL)
-        return NULL;
+    if (r == NULL) {
+        discount_record(far, bytes);
+        return TARN_NOMEM;
+    }
     *r = (struct far_record){.far = found->far, .far_store = far, .bytes = bytes};
     atomic_init(&r->references, 1);
     if (found->far)
@@ -38,8 +61,8 @@ struct far_record *far_record_new(struct far *far, struct tarn_bytes key,
     if (value_size > 0)
         memcpy(value, found->record.value.data, value_size);
     value[value_size] = CACHE_PRESENT;
-    far_charge(far, (int64_t)bytes);
-    return r;
+    *ret = r;
+    return TARN_OK;
 }
 
 void far_record_ref(struct far_record *r)
@@ -51,7 +74,7 @@ void far_record_unref(struct far_record *r)
 {
     if (r == NULL || atomic_fetch_sub_explicit(&r->references, 1, memory_order_acq_rel) != 1)
         return;
-    far_charge(r->far_store, -(int64_t)r->bytes);
+    discount_record(r->far_store, r->bytes);
     free(r);
 }
 
@@ -149,10 +172,11 @@ int far_kept_copy(struct far_session *s, struct kept *k)
     struct lookup_found found = {.record = k->view};
     if (k->state != KEPT_VIEW)
         return TARN_OK;
-    if (k->status == TARN_OK && (k->record = far_record_new(s->far, k->key, &found)) == NULL)
-        return TARN_NOMEM;
-    k->state = KEPT_KNOWN;
-    return TARN_OK;
+    int status =
+        k->status == TARN_OK ? far_record_new(s->far, k->key, &found, &k->record) : TARN_OK;
+    if (status == TARN_OK)
+        k->state = KEPT_KNOWN;
+    return status;
 }
 
 void far_kept_quiescent(struct far_session *s)

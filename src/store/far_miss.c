@@ -30,6 +30,12 @@ static struct miss **bucket_of(struct join_shard *shard, uint64_t hash)
 
 /* --- making and freeing --- */
 
+/* With the kept key that it was begun for. */
+static int64_t miss_bytes(const struct miss *m)
+{
+    return (int64_t)(sizeof *m + sizeof(struct kept) + 2 * m->key.size);
+}
+
 static struct miss *miss_new(struct far_session *s, const struct far_version *version,
                              const struct kept *k, const struct lookup *lookup, far_finish finish)
 {
@@ -50,6 +56,7 @@ static struct miss *miss_new(struct far_session *s, const struct far_version *ve
         memcpy(m->key_data, k->key.data, k->key.size);
     m->lookup.key = m->key;
     disk_ref(m->pack);
+    far_charge(s->far, miss_bytes(m));
     return m;
 }
 
@@ -68,6 +75,7 @@ static void free_miss(struct far_session *s, struct miss *m)
     if (m->next != NULL)
         m->next->link = m->link;
     far_io_release(s, &m->io);
+    far_charge(s->far, -miss_bytes(m));
     disk_unref(m->pack);
     free(m);
 }
@@ -215,8 +223,8 @@ static void miss_finish(struct far_session *s, struct far_io *io)
         far_count(&s->counters.corrupt, status == TARN_CORRUPT || status == TARN_STALE);
     } else if (status == TARN_OK && is_over(s->far, found.record.expire_ms)) {
         status = TARN_NOTFOUND;
-    } else if (status == TARN_OK && (record = far_record_new(s->far, m->key, &found)) == NULL) {
-        status = TARN_NOMEM;
+    } else if (status == TARN_OK) {
+        status = far_record_new(s->far, m->key, &found, &record);
     }
     settle(s, m, status, record);
 }
@@ -263,16 +271,26 @@ void far_miss_leave(struct far_session *s, struct kept *k)
         s->joined -= k->joined;
 }
 
-/* Take a miss that nobody waits for out of the table. */
-static bool abandon(struct far_session *s, struct miss *m)
+/* Take a miss out of the table that only `alone` (NULL: nobody) waits for. */
+static bool abandon(struct far_session *s, struct miss *m, const struct kept *alone)
 {
     struct join_shard *shard = shard_of(s->far, m->hash);
     lock_take(&shard->lock);
-    bool alone = m->waiters == NULL;
-    if (alone)
+    bool abandons = m->waiters == alone && (alone == NULL || alone->waiter_next == NULL);
+    if (abandons)
         remove_locked(shard, m);
     lock_give(&shard->lock);
-    return alone;
+    return abandons;
+}
+
+void far_miss_forget(struct far_session *s, struct kept *k)
+{
+    struct miss *m = k->joined ? NULL : k->miss; /* its own: only this thread ends it */
+    if (m == NULL || m->io.link == NULL || !abandon(s, m, k))
+        return;
+    (void)far_io_cancel(s, &m->io);
+    free_miss(s, m);
+    far_kept_forget(s, k);
 }
 
 /* Those that the system has go on to their end, and so do those that others wait for. */
@@ -283,7 +301,7 @@ void far_miss_drop(struct far_session *s)
         next = m->next;
         if (!far_io_cancel(s, &m->io))
             continue;
-        if (abandon(s, m))
+        if (abandon(s, m, NULL))
             free_miss(s, m);
         else
             far_io_begin(s, &m->io);

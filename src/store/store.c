@@ -751,6 +751,11 @@ void tarn_limit(struct tarn *store, uint64_t memory_bytes_max, enum tarn_evictio
         table_limit(store->table, memory_bytes_max, eviction);
     else
         atomic_store(&store->memory_bytes_max, memory_bytes_max); /* for the next reload */
+    if (store->far != NULL) {
+        look_briefly();
+        far_limit(store->far, memory_bytes_max);
+        look_away_again();
+    }
 }
 
 void tarn_charge(struct tarn *store, int64_t bytes)

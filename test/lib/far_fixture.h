@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -32,12 +33,13 @@ struct far_fixture {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool hooked;
-    uint64_t from, to;    /* the bytes of the file that are meddled with */
-    bool hold;            /* reads of them wait */
-    unsigned held, reads; /* waiting now; begun since it was hooked */
-    int fail;             /* an errno: reads of them fail */
-    size_t short_bytes;   /* over 0: no read brings more */
-    bool flip;            /* what they bring has another byte in it */
+    uint64_t from, to;         /* the bytes of the file that are meddled with */
+    bool hold;                 /* reads of them wait */
+    unsigned held, reads;      /* waiting now; begun since it was hooked */
+    int fail;                  /* an errno: reads of them fail */
+    size_t short_bytes;        /* over 0: no read brings more */
+    _Atomic uint64_t later_ns; /* how much later it is than the real clock says */
+    bool flip;                 /* what they bring has another byte in it */
 };
 
 static inline int far_fixture_read(const struct os *os, int fd, void *data, size_t size,
@@ -66,6 +68,12 @@ static inline int far_fixture_read(const struct os *os, int fd, void *data, size
         for (size_t i = 0; i < *ret_size; i += 512)
             ((unsigned char *)data)[i] ^= 0x40;
     return status;
+}
+
+static inline uint64_t far_fixture_now(const struct os *os)
+{
+    struct far_fixture *f = os->context;
+    return os_real()->monotonic_ns(os) + atomic_load(&f->later_ns);
 }
 
 /* The index of what is in the file now. */
@@ -112,6 +120,7 @@ static inline void far_fixture_open(struct far_fixture *f, size_t records, size_
     dataset_add_random(&f->d, 1, records, 24, value_max, 50);
     f->os = *os_real();
     f->os.read_at = far_fixture_read;
+    f->os.monotonic_ns = far_fixture_now;
     f->os.context = f;
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->changed, NULL);

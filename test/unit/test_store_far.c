@@ -345,13 +345,117 @@ static void test_failures(void **state)
     far_fixture_done(&f);
 }
 
+/* More records than the memory has room for: some are refused, none is wrong, and one after the
+ * other they all come. */
+static void test_full(void **state)
+{
+    (void)state;
+    struct far_fixture f;
+    far_fixture_open(&f, 9000, 1500);
+    f.options.memory_bytes_max = 4u << 20;
+    struct tarn *store = far_fixture_store(&f, os_real());
+    struct tarn_session *session = far_fixture_session(store);
+    struct tarn_bytes *keys = calloc(f.d.count, sizeof *keys);
+    struct tarn_bytes *values = calloc(f.d.count, sizeof *values);
+    size_t full = 0;
+    for (size_t i = 0; i < f.d.count; i++)
+        keys[i] = dataset_key(&f.d, i);
+    size_t found = tarn_get_many(session, keys, f.d.count, values);
+    for (size_t i = 0; i < f.d.count; i++)
+        if (values[i].data != NULL)
+            assert_true(bytes_equal(values[i], dataset_value(&f.d, dataset_find(&f.d, keys[i]))));
+        else
+            full += tarn_value_status(values[i]) == TARN_FULL;
+    assert_true(full > 0 && found > 0 && found + full == f.d.count);
+    assert_true(tarn_memory_used(store) <= f.options.memory_bytes_max);
+    tarn_quiescent(session);
+    for (size_t i = 0; i < f.d.count; i += 7) {
+        far_fixture_check(&f, session, i);
+        tarn_quiescent(session);
+    }
+    tarn_limit(store, 3u << 20, TARN_EVICT_NOTHING);
+    assert_true(far_fixture_stats(store).cache_bytes_max < 3u << 20);
+    tarn_limit(store, 1, TARN_EVICT_NOTHING); /* not less than what it needs */
+    far_fixture_check(&f, session, 1);
+    free(keys);
+    free(values);
+    tarn_session_close(session);
+    tarn_close(store);
+    far_fixture_done(&f);
+}
+
+/* Many reads are begun and dropped: what the system was not asked for is not read. */
+static void test_dropped(void **state)
+{
+    (void)state;
+    struct far_fixture f;
+    far_fixture_open(&f, RECORDS, VALUE_MAX);
+    struct tarn *store = far_fixture_store(&f, &f.os);
+    struct tarn_session *session = far_fixture_session(store);
+    struct tarn_bytes keys[BATCH];
+    struct tarn_fetch *fetch;
+    unsigned calls = 0;
+    for (size_t i = 0; i < BATCH; i++)
+        keys[i] = dataset_key(&f.d, i * 70);
+    far_fixture_hook(&f);
+    far_fixture_hold(&f, true);
+    assert_in_range(tarn_fetch_begin(session, keys, BATCH, count_call, &calls, &fetch), BATCH - 5,
+                    BATCH);
+    tarn_fetch_submit(session);
+    far_fixture_await(&f, f.options.read_depth);
+    tarn_fetch_end(fetch);
+    assert_int_equal(session->far->kept_count, f.options.read_depth);
+    far_fixture_hold(&f, false);
+    tarn_session_close(session);
+    assert_int_equal(f.reads, f.options.read_depth);
+    assert_int_equal(calls, 0);
+    tarn_close(store);
+    far_fixture_done(&f);
+}
+
+/* The next record that counts for its key, not one far behind it. */
+static size_t next_live(const struct far_fixture *f, size_t record)
+{
+    while (!dataset_live(&f->d, record))
+        record++;
+    return record;
+}
+
+/* Once a second it is noticed that the file is another one; what is read of it is right or an
+ * error. */
+static void test_changed(void **state)
+{
+    (void)state;
+    struct far_fixture f;
+    far_fixture_open(&f, RECORDS, VALUE_MAX);
+    struct tarn *store = far_fixture_store(&f, &f.os);
+    struct tarn_session *session = far_fixture_session(store);
+    atomic_store(&f.later_ns, 2000000000ull);
+    far_fixture_check(&f, session, next_live(&f, 10));
+    assert_false(far_fixture_stats(store).changed);
+    assert_int_equal(truncate(f.path, (off_t)f.d.records[RECORDS / 2].offset), 0);
+    far_fixture_check(&f, session, next_live(&f, 100)); /* it was looked at just now */
+    atomic_store(&f.later_ns, 4000000000ull);
+    far_fixture_check(&f, session, next_live(&f, 200));
+    assert_true(far_fixture_stats(store).changed);
+    struct tarn_bytes value;
+    int status = tarn_get(session, dataset_key(&f.d, next_live(&f, RECORDS - 10)), &value);
+    assert_true(status == TARN_STALE || status == TARN_CORRUPT);
+    tarn_quiescent(session);
+    far_fixture_check(&f, session, next_live(&f, 300));
+    tarn_session_close(session);
+    tarn_close(store);
+    far_fixture_done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reading),  cmocka_unit_test(test_cached),
         cmocka_unit_test(test_fetch),    cmocka_unit_test(test_join),
         cmocka_unit_test(test_no_join),  cmocka_unit_test(test_slow),
-        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_failures), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_dropped),  cmocka_unit_test(test_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
