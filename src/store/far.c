@@ -15,6 +15,7 @@
 
 #include "core/number.h"
 #include "core/qsbr.h"
+#include "pack/checkpoint_layout.h"
 #include "pack/external.h"
 
 /* What a cache cannot do without, and a moment's buffers. */
@@ -30,6 +31,17 @@ static uint64_t cap_of(const struct tarn_options *options)
                                          : SUFFICIENT(os_memory_total());
 }
 
+/* A `tarn` file is its own index, and is served from disk only. By the format given, or its first
+ * bytes. */
+static bool is_hashed(const struct os *os, const struct tarn_options *options, int fd)
+{
+    char first[HEADER_BLOCK_BYTES];
+    if (options->format.kind != TARN_FORMAT_AUTO)
+        return options->format.kind == TARN_FORMAT_TARN;
+    return os_read_full(os, fd, first, sizeof first, 0) == 0 &&
+           checkpoint_looks_like(first, sizeof first);
+}
+
 int far_is_wanted(const struct os *os, const struct tarn_options *options, bool *ret_wanted,
                   struct tarn_error *error)
 {
@@ -42,9 +54,9 @@ int far_is_wanted(const struct os *os, const struct tarn_options *options, bool 
     int status = os_open_data(os, options->path, &fd, &info, error);
     if (status != TARN_OK)
         return status;
-    (void)os->close(os, fd); /* only looked at */
     uint64_t cap = cap_of(options);
-    *ret_wanted = cap > 0 && info.size > cap;
+    *ret_wanted = (cap > 0 && info.size > cap) || is_hashed(os, options, fd);
+    (void)os->close(os, fd); /* only looked at */
     return TARN_OK;
 }
 
@@ -78,6 +90,20 @@ static int too_small(const struct tarn_options *options, const struct disk_figur
                      number_format_size(least_memory(figures), needed));
 }
 
+/* Is it the index that is the matter, and can be made? */
+static bool can_be_built(const struct os *os, const struct tarn_options *options, int status)
+{
+    struct os_file_info info;
+    int fd;
+    if (status != TARN_MISSING && status != TARN_STALE && status != TARN_CORRUPT)
+        return false;
+    if (options->index_readonly || os_open_data(os, options->path, &fd, &info, NULL) != TARN_OK)
+        return false;
+    bool hashed = is_hashed(os, options, fd);
+    (void)os->close(os, fd); /* only looked at */
+    return !hashed;
+}
+
 /* The index as it is, or built anew where it is none for this file left on disk: as that of a file
  * in memory is. */
 static int open_pack(const struct os *os, const struct tarn_options *options,
@@ -86,8 +112,7 @@ static int open_pack(const struct os *os, const struct tarn_options *options,
     struct tarn_error reason;
     struct tarn_index_report report;
     int status = disk_open(os, options, false, ret_pack, &reason);
-    bool builds = status == TARN_MISSING || status == TARN_STALE || status == TARN_CORRUPT;
-    if (!builds || options->index_readonly) {
+    if (!can_be_built(os, options, status)) {
         if (status != TARN_OK && error != NULL)
             *error = reason;
         return status;

@@ -8,6 +8,8 @@ import struct
 
 import pytest
 
+from test_durability_server import kept  # noqa: F401 (a fixture)
+
 
 def record(key, value):
     return struct.pack("<I", len(key)) + key + struct.pack("<I", len(value)) + value
@@ -81,3 +83,20 @@ def test_bench_on_disk(run_tarn, tmp_path):
     assert finished.status != 0 and "--data needs a data file" in finished.err
     finished = run_tarn("bench", "--embedded", "disk:%s" % (tmp_path / "data"), "--load", *flags)
     assert finished.status != 0 and "there already" in finished.err
+
+
+def test_a_checkpoint_is_a_data_file(run_tarn, kept, tmp_path):  # noqa: F811
+    """A `tarn` file has its index in itself, and expiries."""
+    started = kept()
+    with started.connect() as client:
+        for i in range(300):
+            client.command("SET", "key-%d" % i, "value %d" % i)
+        client.command("SET", "gone", "1", "PXAT", "1")
+        client.command("SET", "far", "x" * (2 << 20), "EX", "1000")
+        client.command("SAVE")
+    started.stop()
+    checkpoint, = (tmp_path / "store").glob("checkpoint-*")
+    finished = run_tarn("get", checkpoint, "key-7", "key-299")
+    assert (finished.status, finished.out) == (0, "value 7\nvalue 299\n"), finished.err
+    assert run_tarn("get", "--raw", checkpoint, "far").out == "x" * (2 << 20)
+    assert run_tarn("get", checkpoint, "gone").status == 1

@@ -19,6 +19,7 @@
 #include "lib/scratch.h"
 #include "lib/test.h"
 #include "pack/builder.h"
+#include "pack/external.h"
 #include "store/far.h"
 #include "store/store.h"
 #include "store/store_internal.h"
@@ -96,6 +97,20 @@ static inline void far_fixture_index(struct far_fixture *f, unsigned granule_log
         fail_msg("%s", error.text);
     index_free(index);
     close(source.fd);
+}
+
+/* Another index of the file, as tarn index would make it. */
+static inline void far_fixture_layout(struct far_fixture *f, enum index_layout layout,
+                                      unsigned granule_log2)
+{
+    struct tarn_error error;
+    struct tarn_index_report report;
+    struct external_settings settings = {.memory_bytes = 256u << 20,
+                                         .granule_log2 = (int)granule_log2,
+                                         .fingerprint_bits = EXTERNAL_AUTO,
+                                         .layout = (int)layout};
+    if (external_build(os_real(), &f->options, &settings, &report, &error) != TARN_OK)
+        fail_msg("%s", error.text);
 }
 
 /* f->d as the file, anew: as another file under its name. */
