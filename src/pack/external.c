@@ -242,22 +242,63 @@ static int open_files(struct external *x, const struct buffer *sums, struct tarn
     return out_open(&x->out, x->os, x->build_path, x->build_fd, out_base(x), size, known, error);
 }
 
+/* A build that was stopped after its file had got its name, but before the state was taken away:
+ * the index is there. */
+static bool is_published(struct external *x)
+{
+    struct index *index;
+    if (x->counts.units_done < x->counts.units ||
+        index_read(x->os, x->index_path, &x->info, &x->index.format, x->index.duplicates_policy,
+                   &index, NULL) != TARN_OK)
+        return false;
+    bool same = memcmp(index->secret, x->index.secret, sizeof index->secret) == 0;
+    if (same) {
+        x->index.records = index->records;
+        x->index.duplicates = index->duplicates;
+        x->index.page_count = index->page_count;
+        x->index.body_bytes = index->body_bytes;
+        x->published = true;
+    }
+    index_free(index);
+    return same;
+}
+
+/* Whether the file that becomes the index is as long as the state says. */
+static bool is_long_enough(struct external *x)
+{
+    struct os_file_info info;
+    return !x->counts.solving || x->counts.units_done == 0 ||
+           (x->os->file_info(x->os, x->build_fd, &info) == 0 && info.size >= out_base(x) &&
+            info.size - out_base(x) >= x->counts.out_bytes);
+}
+
+static void tell_going_on(const struct external *x)
+{
+    char line[96];
+    uint64_t percent = x->source.size ? x->counts.offset * 100 / x->source.size : 100;
+    snprintf(line, sizeof line, "going on with a build that was stopped at %" PRIu64 " %% of %s",
+             x->counts.solving ? x->counts.units_done * 100 / x->counts.units : percent,
+             x->counts.solving ? "solving" : "reading");
+    external_notice(x, line);
+}
+
 static int begin(struct external *x, struct tarn_error *error)
 {
     struct buffer sums = {0};
     int status = TARN_NOTFOUND;
     if (!x->settings->restart)
         status = external_load(x, &sums, error);
+    if (status == TARN_OK && !is_long_enough(x) && !is_published(x))
+        status = external_unload(x, &sums);
     if (status == TARN_NOTFOUND) {
         status = begin_new(x, error);
-    } else if (status == TARN_OK) {
-        char line[96];
+    } else if (status == TARN_OK && !x->published) {
         x->fit.partitions_log2 = (unsigned)x->counts.partitions_log2;
-        snprintf(line, sizeof line, "going on with a build that was stopped at %" PRIu64 " %%",
-                 x->counts.solving
-                     ? 100
-                     : x->counts.offset * 100 / (x->source.size ? x->source.size : 1));
-        external_notice(x, line);
+        tell_going_on(x);
+    }
+    if (x->published) {
+        buffer_done(&sums);
+        return status;
     }
     if (status == TARN_OK)
         status = open_files(x, &sums, error);
@@ -315,6 +356,8 @@ static int explain_duplicate(struct external *x, struct tarn_error *error)
 static int run(struct external *x, struct tarn_error *error)
 {
     int status = begin(x, error);
+    if (x->published)
+        return status;
     if (status == TARN_OK && !x->counts.solving) {
         status = external_scan(x, error);
         if (status == TARN_OK)

@@ -102,6 +102,7 @@ struct external {
     unsigned check_bits;
     uint64_t spill_id;
     struct external_counts counts;
+    bool published;    /* a build that was stopped had come to its end */
     bool state_saved;  /* there is one on disk that can be gone on from */
     uint64_t state_ns; /* when */
 
@@ -141,6 +142,9 @@ TARN_MUST int external_save(struct external *x, struct tarn_error *error);
 /* Fill counts, index and the rest from a state. TARN_NOTFOUND: there is none, or not of this build
  * (with a notice). Errors: IO, NOMEM. ret_sums: of the pieces of the file that was begun. */
 TARN_MUST int external_load(struct external *x, struct buffer *ret_sums, struct tarn_error *error);
+/* As if nothing had been read, with a notice that what is left is damaged. Returns TARN_NOTFOUND.
+ */
+int external_unload(struct external *x, struct buffer *sums);
 /* Take away all three files. Failures are ignored: the next build overwrites them. */
 void external_forget(struct external *x);
 

@@ -153,13 +153,21 @@ static void scan_thread(void *context, unsigned thread)
 
 /* --- tables --- */
 
+/* Entries of the tables that a scan up to `offset` has filled. */
+static void tables_until(const struct external *x, uint64_t offset, uint64_t *ret_block,
+                         uint64_t *ret_checksum)
+{
+    bool all = offset == x->source.size;
+    *ret_block = all ? x->tables.count : offset >> x->tables.granule_log2;
+    *ret_checksum = all ? checksum_block_count(offset) : offset >> CHECKSUM_BLOCK_BYTES_LOG2;
+}
+
 /* Put what is new in the tables, up to `offset`, into the spill file. */
 static int spill_tables(struct external *x, uint64_t offset, struct tarn_error *error)
 {
     const struct block_tables *t = &x->tables;
-    bool all = offset == x->source.size;
-    uint64_t block = all ? t->count : offset >> t->granule_log2, from = x->tables_block;
-    uint64_t sum = all ? checksum_block_count(offset) : offset >> CHECKSUM_BLOCK_BYTES_LOG2;
+    uint64_t block, sum, from = x->tables_block;
+    tables_until(x, offset, &block, &sum);
     size_t width = t->starts16 != NULL ? sizeof *t->starts16 : sizeof *t->starts32;
     const char *starts =
         t->starts16 != NULL ? (const char *)t->starts16 : (const char *)t->starts32;
@@ -215,8 +223,7 @@ static int fill_tables(struct external *x, struct tarn_error *error)
 {
     struct block_tables *t = &x->tables;
     size_t width = t->starts16 != NULL ? sizeof *t->starts16 : sizeof *t->starts32;
-    x->tables_block = x->counts.offset >> t->granule_log2;
-    x->tables_checksum = x->counts.offset >> CHECKSUM_BLOCK_BYTES_LOG2;
+    tables_until(x, x->counts.offset, &x->tables_block, &x->tables_checksum);
     spill_group(&x->spill);
     int status =
         fill(x, STREAM_STARTS, t->starts16 != NULL ? (void *)t->starts16 : (void *)t->starts32,

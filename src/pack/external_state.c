@@ -220,7 +220,7 @@ static bool credible(const struct external *x, const struct buffer *sums)
 {
     const struct external_counts *c = &x->counts;
     uint64_t units = c->units;
-    if (c->partitions_log2 < FIT_PARTITIONS_LOG2_MIN || c->offset > x->index.data_bytes ||
+    if (c->partitions_log2 < 1 || c->offset > x->index.data_bytes ||
         c->partitions_log2 > FIT_PARTITIONS_LOG2_MAX || c->spill_bytes > INT64_MAX)
         return false;
     if (!c->solving)
@@ -264,8 +264,7 @@ static int decode(struct external *x, struct tarn_bytes content, struct buffer *
     return status == TARN_OK && !credible(x, ret_sums) ? TARN_CORRUPT : status;
 }
 
-/* As if nothing had been read. */
-static void unload(struct external *x, struct buffer *sums)
+static void forget_numbers(struct external *x, struct buffer *sums)
 {
     uint64_t *fields[NUMBERS_MAX];
     size_t count = numbers(x, fields);
@@ -274,6 +273,14 @@ static void unload(struct external *x, struct buffer *sums)
     equal_result_done(&x->equal);
     equal_result_init(&x->equal);
     buffer_clear(sums);
+    x->state_saved = false;
+}
+
+int external_unload(struct external *x, struct buffer *sums)
+{
+    forget_numbers(x, sums);
+    external_notice(x, "what is left of an unfinished build is damaged; beginning anew");
+    return TARN_NOTFOUND;
 }
 
 int external_load(struct external *x, struct buffer *ret_sums, struct tarn_error *error)
@@ -290,12 +297,12 @@ int external_load(struct external *x, struct buffer *ret_sums, struct tarn_error
             external_no_memory(x, error);
     }
     buffer_done(&content);
-    if (status == TARN_CORRUPT || status == TARN_STALE) {
-        unload(x, ret_sums);
-        external_notice(x, status == TARN_STALE ? "what is left of an unfinished build is of other "
-                                                  "data or settings; beginning anew"
-                                                : "what is left of an unfinished build is damaged; "
-                                                  "beginning anew");
+    if (status == TARN_CORRUPT)
+        return external_unload(x, ret_sums);
+    if (status == TARN_STALE) {
+        forget_numbers(x, ret_sums);
+        external_notice(x, "what is left of an unfinished build is of other data or settings; "
+                           "beginning anew");
         return TARN_NOTFOUND;
     }
     x->state_saved = status == TARN_OK;
