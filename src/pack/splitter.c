@@ -248,11 +248,11 @@ int splitter_next(struct splitter *s, struct chunk *chunk, struct tarn_error *er
     pthread_mutex_lock(&s->lock);
     int status = s->status;
     if (status == TARN_OK) {
-        status = next_locked(s, chunk, error);
+        status = next_locked(s, chunk, &s->error);
         s->status = status;
-    } else if (status < 0) {
-        error_set(error, status, "%s: another part failed", s->source->path);
     }
+    if (status < 0 && error != NULL)
+        *error = s->error; /* the same for all, whoever reports it first */
     pthread_mutex_unlock(&s->lock);
     return status;
 }

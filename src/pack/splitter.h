@@ -56,19 +56,20 @@ struct chunk {
 struct splitter {
     const struct source *source;
     const struct tarn_format *format;
-    uint64_t *checksums;   /* checksum_block_count() of them; filled */
-    unsigned char *sync;   /* sync_block_count(), or NULL; filled */
-    unsigned granule_log2; /* 0: none. May be set after splitter_init() */
-    struct feed *feed;     /* NULL, or where the file's bytes come from. Likewise */
-    pthread_mutex_t lock;  /* guards all below */
-    uint64_t read_bytes;   /* read and checksummed so far */
-    uint64_t chunk_offset; /* start of the first record not handed out */
-    uint64_t walk_offset;  /* start of the first record not known to be whole */
-    uint64_t cut_offset;   /* what is before it may be handed out */
-    uint64_t walk_granule; /* binary: of the last record walked over */
-    struct buffer carry;   /* file source: bytes chunk_offset..read_bytes */
-    int status;            /* sticky */
-    bool bad_record;       /* status is about a record: the reader can say which */
+    uint64_t *checksums;     /* checksum_block_count() of them; filled */
+    unsigned char *sync;     /* sync_block_count(), or NULL; filled */
+    unsigned granule_log2;   /* 0: none. May be set after splitter_init() */
+    struct feed *feed;       /* NULL, or where the file's bytes come from. Likewise */
+    pthread_mutex_t lock;    /* guards all below */
+    uint64_t read_bytes;     /* read and checksummed so far */
+    uint64_t chunk_offset;   /* start of the first record not handed out */
+    uint64_t walk_offset;    /* start of the first record not known to be whole */
+    uint64_t cut_offset;     /* what is before it may be handed out */
+    uint64_t walk_granule;   /* binary: of the last record walked over */
+    struct buffer carry;     /* file source: bytes chunk_offset..read_bytes */
+    int status;              /* sticky */
+    struct tarn_error error; /* of that */
+    bool bad_record;         /* status is about a record: the reader can say which */
 };
 
 void splitter_init(struct splitter *s, const struct source *source,

@@ -5,7 +5,8 @@
  * was written, or what a power cut may leave of it; secrets that are always the same, so that
  * indexes can be compared byte by byte with one that was built in one go.
  *
- * Bugs planted once to see it fail: */
+ * Bugs planted once to see it fail: the spill file not synced before the state; the file that
+ * becomes the index not synced before it. */
 #include "lib/test.h"
 
 #include <fcntl.h>
