@@ -58,6 +58,9 @@ struct embedded_store {
      * without a log is nothing. */
     void (*log_stats)(void *store, struct tarn_log_stats *ret_stats);
     int (*log_sync)(void *store, struct tarn_error *error);
+
+    /* NULL: it reads no data file. */
+    void (*disk_stats)(void *store, struct tarn_disk_stats *ret_stats);
 };
 
 /* tarn itself: "memory" (a writable store), "dir" (one that is kept in a directory), a data file,

@@ -178,6 +178,14 @@ static int get_many(void *thread, const struct tarn_bytes *keys, size_t count,
     return embedded_get_many(((struct thread *)thread)->session, keys, count, ret_values, error);
 }
 
+static void disk_stats(void *store, struct tarn_disk_stats *ret_stats)
+{
+    struct disk *d = store;
+    *ret_stats = (struct tarn_disk_stats){.on_disk = false};
+    if (d->store)
+        tarn_disk_stats_get(d->store, ret_stats);
+}
+
 const struct embedded_store embedded_disk = {
     .name = "disk",
     .path_required = true,
@@ -191,4 +199,5 @@ const struct embedded_store embedded_disk = {
     .thread_close = thread_close,
     .get_many = get_many,
     .put_many = put_many,
+    .disk_stats = disk_stats,
 };

@@ -78,6 +78,11 @@ static bool is_empty(void *store)
     return stats.keys == 0;
 }
 
+static void disk_stats(void *store, struct tarn_disk_stats *ret_stats)
+{
+    tarn_disk_stats_get(store, ret_stats);
+}
+
 /* --- the log --- */
 
 static void log_stats(void *store, struct tarn_log_stats *ret_stats)
@@ -187,6 +192,7 @@ const struct embedded_store embedded_file = {
     .thread_open = thread_open,
     .thread_close = thread_close,
     .get_many = get_many,
+    .disk_stats = disk_stats,
 };
 
 const struct embedded_store embedded_memory = {

@@ -29,6 +29,14 @@ struct figures_log {
     double drain_s; /* after the measurement, until all of it was synced */
 };
 
+/* What a store over a data file on disk read during the measurement. */
+struct figures_disk {
+    bool on_disk; /* there is one */
+    uint64_t hits, misses, joined, reads, read_bytes;
+    double read_us_mean, read_us_p50, read_us_p99;    /* since the store was opened */
+    uint64_t index_bytes, cache_bytes, cache_records; /* at the end */
+};
+
 enum figures_bottleneck {
     BOTTLENECK_NONE,
     BOTTLENECK_GENERATOR,       /* its threads at 100 % of a core each and the server not */
@@ -53,6 +61,7 @@ struct figures {
     double process_cpu_s; /* with a store in it: all of this process, threads of the store's too */
     struct figures_server server;
     struct figures_log log;
+    struct figures_disk disk;
     enum figures_bottleneck bottleneck;
 
     /* of the load phase, if there was one */

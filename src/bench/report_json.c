@@ -239,6 +239,23 @@ static struct object log_object(const struct figures_log *l)
     return o;
 }
 
+static struct object disk_object(const struct figures_disk *d)
+{
+    struct object o = object_new();
+    put(&o, "hits", count(d->hits));
+    put(&o, "misses", count(d->misses));
+    put(&o, "joined", count(d->joined));
+    put(&o, "reads", count(d->reads));
+    put(&o, "read_bytes", count(d->read_bytes));
+    put(&o, "read_us_mean", real(d->read_us_mean));
+    put(&o, "read_us_p50", real(d->read_us_p50));
+    put(&o, "read_us_p99", real(d->read_us_p99));
+    put(&o, "index_bytes", count(d->index_bytes));
+    put(&o, "cache_bytes", count(d->cache_bytes));
+    put(&o, "cache_records", count(d->cache_records));
+    return o;
+}
+
 static struct object load(const struct figures *f)
 {
     struct object o = object_new();
@@ -395,6 +412,10 @@ static struct object result(const struct settings *settings, const struct figure
         put_object(&o, "log", log_object(&f->log));
     else
         put(&o, "log", json_null());
+    if (f->disk.on_disk)
+        put_object(&o, "disk", disk_object(&f->disk));
+    else
+        put(&o, "disk", json_null());
     if (f->loaded)
         put_object(&o, "load", load(f));
     else

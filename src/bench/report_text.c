@@ -297,6 +297,25 @@ static void append_log(const struct figures *f, struct buffer *out)
         append_count(out, "checkpoints", l->checkpoints, "");
 }
 
+static void append_disk(const struct figures *f, struct buffer *out)
+{
+    const struct figures_disk *d = &f->disk;
+    uint64_t asked = d->hits + d->misses;
+    char text[32], p50[32], p99[32];
+    append_name(out, "from memory", number_format_count(d->hits, text));
+    buffer_printf(out, "   %.2f %% of the keys; %s of cache, ",
+                  asked > 0 ? 100.0 * (double)d->hits / (double)asked : 0.0,
+                  number_format_size(d->cache_bytes, text));
+    buffer_printf(out, "%s of index\n", number_format_size(d->index_bytes, text));
+    append_name(out, "reads", number_format_count(d->reads, text));
+    buffer_printf(out, "   %.3f a key not in memory, %s us each (p50 %s, p99 %s)\n",
+                  d->misses > 0 ? (double)d->reads / (double)d->misses : 0.0,
+                  number_format_figure(d->read_us_mean, text),
+                  number_format_figure(d->read_us_p50, p50),
+                  number_format_figure(d->read_us_p99, p99));
+    append_bytes(out, "read", d->read_bytes, f->seconds);
+}
+
 static const char *bottleneck_text(enum figures_bottleneck bottleneck)
 {
     switch (bottleneck) {
@@ -324,6 +343,8 @@ static void append_processes(const struct settings *s, const struct figures *f, 
     buffer_append_byte(out, '\n');
     if (f->log.kept && s->durability != TARN_DURABILITY_NONE)
         append_log(f, out);
+    if (f->disk.on_disk)
+        append_disk(f, out);
     if (!*s->embedded || f->bottleneck != BOTTLENECK_NONE)
         buffer_printf(out, "%-*s%s\n", NAME_COLUMNS, "bottleneck", bottleneck_text(f->bottleneck));
 }

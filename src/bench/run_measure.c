@@ -82,6 +82,7 @@ enum figures_bottleneck run_judge(const struct figures *f, bool in_process, uint
 struct used {
     double cpu_s;
     struct tarn_log_stats log;
+    struct tarn_disk_stats disk;
 };
 
 static struct used look_at_store(const struct run *run)
@@ -92,7 +93,28 @@ static struct used look_at_store(const struct run *run)
     used.cpu_s = (double)(user_us + system_us) / 1e6;
     if (run->target.store && run->target.store->log_stats)
         run->target.store->log_stats(run->store, &used.log);
+    if (run->target.store && run->target.store->disk_stats)
+        run->target.store->disk_stats(run->store, &used.disk);
     return used;
+}
+
+static struct figures_disk since(const struct tarn_disk_stats *before,
+                                 const struct tarn_disk_stats *now)
+{
+    return (struct figures_disk){
+        .on_disk = now->on_disk,
+        .hits = now->hits - before->hits,
+        .misses = now->misses - before->misses,
+        .joined = now->joined - before->joined,
+        .reads = now->reads - before->reads,
+        .read_bytes = now->read_bytes - before->read_bytes,
+        .read_us_mean = (double)now->read_ns_mean / 1e3,
+        .read_us_p50 = (double)now->read_ns_p50 / 1e3,
+        .read_us_p99 = (double)now->read_ns_p99 / 1e3,
+        .index_bytes = now->index_bytes,
+        .cache_bytes = now->cache_bytes,
+        .cache_records = now->cache_records,
+    };
 }
 
 static void fill_store(const struct run *run, const struct used *before, struct figures *f)
@@ -108,6 +130,7 @@ static void fill_store(const struct run *run, const struct used *before, struct 
         .sync_us_max = (double)now.log.sync_us_max,
         .checkpoints = now.log.checkpoints - before->log.checkpoints,
     };
+    f->disk = since(&before->disk, &now.disk);
 }
 
 /* How far behind the log's device was. */

@@ -73,7 +73,8 @@ def test_bench_on_disk(run_tarn, tmp_path):
         finished = run_tarn("bench", "--embedded", "disk:%s" % (tmp_path / "data"), *flags,
                             "--batch", batch, "--json", tmp_path / "json")
         assert finished.status == 0, finished.err
-        assert json.loads((tmp_path / "json").read_text())["format"]
+        disk = json.loads((tmp_path / "json").read_text())["disk"]
+        assert disk["reads"] <= disk["misses"] and disk["hits"] + disk["misses"] >= 20000
     assert os.path.getsize(tmp_path / "data") == 40000 * (8 + 16 + 500)
     finished = run_tarn("bench", "--embedded", tmp_path / "data", "--data", "disk", "--memory", "8M",
                         "--workload", "get", "--requests", 5000, "--warmup", 0, "--threads", 1,

@@ -394,6 +394,7 @@ static const char *const members[] = {
     "generator",
     "process",
     "log",
+    "disk",
     "load",
     "peak",
     "settings",

@@ -9,6 +9,7 @@
  * mark behind a value given away with it; a version's record given after a reload. */
 #include "lib/test.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -129,6 +130,15 @@ static void test_cached(void **state)
 
 /* --- fetching --- */
 
+static unsigned views(const struct tarn_session *session)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < session->far->map_size; i++)
+        for (const struct kept *k = session->far->map[i]; k != NULL; k = k->chain)
+            count += k->state == KEPT_VIEW;
+    return count;
+}
+
 static void test_fetch(void **state)
 {
     (void)state;
@@ -148,6 +158,7 @@ static void test_fetch(void **state)
         assert_in_range(tarn_fetch_begin(session, keys, BATCH, count_call, &calls, &fetch),
                         BATCH - 3, BATCH);
         assert_int_equal(calls, 0);
+        assert_int_equal(views(session), 0); /* which the cache may lose */
         poll_until(session, &calls, 1);
         table_limit(session->far->cache->table, 1, TARN_EVICT_ALL_SIEVE);
         assert_int_equal(table_flush(session->far->table), TARN_OK);
@@ -175,6 +186,12 @@ static void test_fetch(void **state)
     far_fixture_done(&f);
 }
 
+static bool is_readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
 /* Two sessions want a key: it is read once. How the first leaves does not matter. */
 static void join_and_leave(struct far_fixture *f, int how)
 {
@@ -189,7 +206,8 @@ static void join_and_leave(struct far_fixture *f, int how)
     tarn_fetch_submit(a);
     far_fixture_await(f, 1);
     assert_int_equal(tarn_fetch_begin(b, &key, 1, count_call, &calls_b, &of_b), 1);
-    tarn_fetch_submit(b);
+    tarn_fetch_poll(b); /* there is nothing yet */
+    assert_false(is_readable(tarn_fetch_fd(b)));
     if (how == 1)
         tarn_fetch_end(of_a);
     if (how == 2)
@@ -209,6 +227,7 @@ static void join_and_leave(struct far_fixture *f, int how)
         }
     }
     if (how != 2 && how != 4) {
+        assert_true(is_readable(tarn_fetch_fd(b)));
         poll_until(b, &calls_b, 1);
         far_fixture_check(f, b, 9);
         tarn_fetch_end(of_b);

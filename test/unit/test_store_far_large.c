@@ -13,6 +13,7 @@
 
 #include "lib/far_fixture.h"
 #include "lib/fault_malloc.h"
+#include "lib/fault_os.h"
 
 enum { SMALL = 500, VALUE_MAX = 900, FAR_VALUES = 3 };
 
@@ -381,13 +382,68 @@ static void test_no_memory(void **state)
     far_fixture_done(&f);
 }
 
+/* --- every system call fails --- */
+
+static bool live_with_call(struct far_fixture *f, enum fault_entry entry, uint64_t nth)
+{
+    static struct fault_os faults;
+    struct tarn *store = NULL;
+    struct tarn_session *session = NULL;
+    struct tarn_error error;
+    struct tarn_bytes value;
+    fault_os_init(&faults, os_real());
+    fault_os_fail(&faults, entry, nth, EIO, false);
+    int status = store_open(&faults.os, &f->options, &store, &error);
+    if (status == TARN_OK)
+        status = tarn_session_open(store, &session, &error);
+    for (size_t i = 0; status == TARN_OK && i < 20; i++) {
+        int got = tarn_get(session, dataset_key(&f->d, i), &value);
+        assert_true(got == TARN_OK || got == TARN_IO);
+        tarn_quiescent(session);
+    }
+    if (status == TARN_OK) {
+        tarn_offline(session);
+        assert_true(tarn_reload(store, &error) == TARN_OK || fault_os_fired(&faults));
+        tarn_online(session);
+    }
+    bool fired = fault_os_fired(&faults);
+    fault_os_reset(&faults);
+    for (size_t i = 0; status == TARN_OK && i < 20; i++) {
+        tarn_quiescent(session);
+        far_fixture_check(f, session, i); /* whatever was, is over */
+    }
+    assert_true(status == TARN_OK || fired);
+    tarn_session_close(session);
+    tarn_close(store);
+    assert_true(fault_os_clean(&faults));
+    fault_os_done(&faults);
+    return fired;
+}
+
+static void test_calls_fail(void **state)
+{
+    (void)state;
+    static const enum fault_entry entries[] = {FAULT_OPEN, FAULT_FILE_INFO, FAULT_READ_AT,
+                                               FAULT_MAP, FAULT_ENTROPY};
+    struct far_fixture f;
+    open_fixture(&f);
+    f.options.index_readonly = true;
+    for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
+        uint64_t nth = 1;
+        while (live_with_call(&f, entries[i], nth))
+            nth++;
+        assert_true(nth > 1);
+    }
+    far_fixture_done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_streams),   cmocka_unit_test(test_stream_fails),
         cmocka_unit_test(test_memory),    cmocka_unit_test(test_auto),
         cmocka_unit_test(test_pins),      cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_calls_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
