@@ -6,20 +6,24 @@
 #include "core/number.h"
 #include "pack/external.h"
 #include "pack/format.h"
+#include "pack/rewrite.h"
 #include "store/store.h"
 
 /* What config_options does not have; the rows of both lie in here. */
 struct index_flags {
     struct config config;
     char *granule, *fingerprint_bits, *temp_directory;
+    char *output;
     int layout; /* 0: auto, else enum index_layout + 1 */
-    bool restart;
+    bool restart, rewrite;
 };
 
 /* What is asked for, and what came of it. */
 struct index_run {
     struct external_settings settings;
     bool external; /* an index of blocks is asked for, whatever the size */
+    bool rewrites;
+    struct rewrite_settings rewrite;
     struct tarn_index_report report;
 };
 
@@ -42,6 +46,11 @@ static const struct option more_rows[] = {
      "the index"},
     {"restart", ROW(OPTION_BOOL, restart), NULL, NULL,
      "Begin anew where a build was stopped, instead of going on"},
+    {"rewrite", ROW(OPTION_BOOL, rewrite), NULL, NULL,
+     "Write no index, but a copy of the data in the order of hashes, a tarn file, which needs "
+     "none"},
+    {"output", ROW(OPTION_TEXT, output), "", "FILE",
+     "With --rewrite: the copy; default: the data file's name with .tarn"},
 };
 static const struct options more = {more_rows, sizeof more_rows / sizeof *more_rows};
 
@@ -50,16 +59,38 @@ static double per_second(uint64_t count, uint64_t us)
     return (double)count * 1e6 / (double)(us > 0 ? us : 1);
 }
 
+/* What a rewriting says besides the counts. */
+static void print_rewritten(const struct tarn_options *options, const struct index_run *run)
+{
+    const struct tarn_index_report *report = &run->report;
+    char size[32];
+    if (run->rewrite.output != NULL)
+        printf("%s", run->rewrite.output);
+    else
+        printf("%s%s", options->path, REWRITE_SUFFIX);
+    printf(
+        ": %s, in the order of hashes\nwritten in %.2f s (%s/s): dividing %.2f s, writing %.2f s\n",
+        number_format_size(report->index_bytes, size), (double)report->total_us / 1e6,
+        number_format_size((uint64_t)per_second(report->data_bytes, report->total_us),
+                           (char[32]){0}),
+        (double)report->read_us / 1e6, (double)report->solve_us / 1e6);
+}
+
 static void print_report(const struct tarn_options *options, const char *index_path,
                          const void *result)
 {
-    const struct tarn_index_report *report = &((const struct index_run *)result)->report;
+    const struct index_run *run = result;
+    const struct tarn_index_report *report = &run->report;
     char described[64], a[32], b[32];
     printf("%s: %s, %s\n", options->path, format_describe(&report->format, described),
            number_format_size(report->data_bytes, a));
     printf("%s keys in %s records, ", number_format_count(report->keys, a),
            number_format_count(report->records, b));
     printf("%s duplicates\n", number_format_count(report->duplicates, a));
+    if (run->rewrites) {
+        print_rewritten(options, run);
+        return;
+    }
     printf("%s: %s", index_path, number_format_size(report->index_bytes, a));
     if (report->keys > 0)
         printf(", %.2f bytes per key", (double)report->index_bytes / (double)report->keys);
@@ -85,6 +116,9 @@ static int work(const struct os *os, const struct tarn_options *given, void *res
     struct index_run *run = result;
     struct tarn_options options = *given;
     options.notice = print_notice;
+    run->rewrite.memory_bytes = options.memory_bytes_max;
+    if (run->rewrites)
+        return rewrite_run(os, &options, &run->rewrite, &run->report, error);
     run->settings.memory_bytes = options.memory_bytes_max;
     if (!run->external)
         return store_index_build(os, &options, &run->report, error);
@@ -125,6 +159,14 @@ static int take_flags(const struct index_flags *flags, struct index_run *run,
                          flags->fingerprint_bits, INDEX_FINGERPRINT_MAX);
     if (s->layout == INDEX_PAGES && s->fingerprint_bits > 0)
         return error_set(error, TARN_INVALID, "--fingerprint-bits: pages have none");
+    run->rewrites = flags->rewrite;
+    run->rewrite = (struct rewrite_settings){
+        .output = flags->output[0] ? flags->output : NULL,
+        .temp_directory = s->temp_directory,
+        .restart = s->restart,
+    };
+    if (!flags->rewrite && flags->output[0])
+        return error_set(error, TARN_INVALID, "--output is for --rewrite; an index: --index");
     run->external = s->layout >= 0 || s->granule_log2 >= 0 || s->fingerprint_bits >= 0 ||
                     s->temp_directory != NULL;
     return TARN_OK;
@@ -160,10 +202,17 @@ const struct cli_command cli_command_index = {
         "data that stay on disk, and is built within that memory: FILE is read once, what is found "
         "is put aside in a file of some 16 bytes a record. Such a build may be stopped at any "
         "time; "
-        "the same command goes on.",
+        "the same command goes on.\n"
+        "\n"
+        "With --rewrite no index is built: the data are copied into a tarn file, FILE.tarn or "
+        "--output, in the order of their keys' hashes. That reads and writes everything twice, and "
+        "needs the data's size once more meanwhile; such a file is served from disk with one read "
+        "a "
+        "key and next to no memory. It may be stopped, too.",
     .examples = "tarn index sample.txt\ta text or binary file, detected\n"
                 "tarn index --separator , table.csv\tthe key ends at the first comma\n"
-                "tarn index --memory 4G large.bin\tto be served from disk with 4 GB of memory\n",
+                "tarn index --memory 4G large.bin\tto be served from disk with 4 GB of memory\n"
+                "tarn index --rewrite --memory 4G large.bin\tcopied in the order of hashes\n",
     .options = &config_options,
     .only = rows,
     .more = &more,

@@ -124,6 +124,15 @@ void reader_close(struct reader *reader)
     free(reader);
 }
 
+int reader_seek(struct reader *reader, uint64_t offset, uint64_t records, struct tarn_error *error)
+{
+    ASSERT(offset <= reader->file_bytes);
+    reader->base = offset;
+    reader->at = reader->size = 0;
+    reader->records = records;
+    return fill(reader, error);
+}
+
 int reader_next(struct reader *reader, struct record *ret_record, struct tarn_error *error)
 {
     for (;;) {

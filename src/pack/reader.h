@@ -13,6 +13,10 @@ TARN_MUST int reader_open(const struct os *os, const char *path, const struct ta
                           struct reader **ret_reader, struct tarn_error *error);
 void reader_close(struct reader *reader); /* NULL is allowed */
 
+/* Go on at `offset`, where a record starts, and which `records` come before. Errors: IO. */
+TARN_MUST int reader_seek(struct reader *reader, uint64_t offset, uint64_t records,
+                          struct tarn_error *error);
+
 /* The next record; its views live until the next call. NOTFOUND after the last one. */
 TARN_MUST int reader_next(struct reader *reader, struct record *ret_record,
                           struct tarn_error *error);
