@@ -150,7 +150,6 @@ void far_session_close(struct far_session *s)
     far_fetch_done(s);
     leave_all(s);
     far_miss_drop(s);
-    far_take_inbox(s);
     while (s->in_flight > 0 || s->failed != NULL) { /* of streams closed under way */
         far_wait(s);
         far_poll(s);

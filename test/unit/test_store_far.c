@@ -4,9 +4,10 @@
  * records in a real file, by io_uring and by threads; a struct os that holds, fails, cuts and
  * changes what is read (test/lib/far_fixture.h); two sessions on the test's thread.
  *
- * Bugs planted once to see it fail: what was fetched not kept once the cache has lost it; a joined
- * session not woken; a miss dropped with the session that began it; an error kept for good; the
- * mark behind a value given away with it; a version's record given after a reload. */
+ * Bugs planted once to see it fail: what was fetched not kept once the cache has lost it; views of
+ * the cache not copied; a joined session not woken; a miss dropped with the session that began it;
+ * one who waits joins a fetch; an error kept for good; the mark behind a value given away with it;
+ * records without a bound; reads that nobody waits for begun; the file never looked at. */
 #include "lib/test.h"
 
 #include <poll.h>
@@ -255,6 +256,36 @@ static void test_join(void **state)
     far_fixture_done(&f);
 }
 
+/* A session that is closed reads on for who joined, also what had not been begun. */
+static void test_join_queued(void **state)
+{
+    (void)state;
+    struct far_fixture f;
+    far_fixture_open(&f, RECORDS, VALUE_MAX);
+    f.options.read_depth = 1;
+    struct tarn *store = far_fixture_store(&f, &f.os);
+    struct tarn_session *a = far_fixture_session(store), *b = far_fixture_session(store);
+    struct tarn_bytes keys[3] = {dataset_key(&f.d, 9), dataset_key(&f.d, 500),
+                                 dataset_key(&f.d, 900)};
+    struct tarn_fetch *of_a, *of_b;
+    unsigned calls_a = 0, calls_b = 0;
+    far_fixture_hook(&f);
+    far_fixture_hold(&f, true);
+    assert_int_equal(tarn_fetch_begin(a, keys, 3, count_call, &calls_a, &of_a), 3);
+    tarn_fetch_submit(a);
+    far_fixture_await(&f, 1);
+    assert_int_equal(tarn_fetch_begin(b, &keys[1], 1, count_call, &calls_b, &of_b), 1);
+    far_fixture_hold(&f, false);
+    tarn_session_close(a); /* with its fetch */
+    poll_until(b, &calls_b, 1);
+    far_fixture_check(&f, b, 500);
+    assert_int_equal(f.reads, 2);
+    tarn_fetch_end(of_b);
+    tarn_session_close(b);
+    tarn_close(store);
+    far_fixture_done(&f);
+}
+
 /* A thread that waits does not wait for another session's fetch, which nobody may be polling. */
 static void test_no_join(void **state)
 {
@@ -266,6 +297,7 @@ static void test_no_join(void **state)
     struct tarn_bytes key = dataset_key(&f.d, 9);
     struct tarn_fetch *fetch;
     unsigned calls = 0;
+    assert_true(tarn_fetch_fd(b) >= 0); /* it could be woken */
     assert_int_equal(tarn_fetch_begin(a, &key, 1, count_call, &calls, &fetch), 1);
     far_fixture_check(&f, b, 9);
     poll_until(a, &calls, 1);
@@ -477,11 +509,12 @@ static void test_changed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reading),  cmocka_unit_test(test_cached),
-        cmocka_unit_test(test_fetch),    cmocka_unit_test(test_join),
-        cmocka_unit_test(test_no_join),  cmocka_unit_test(test_slow),
-        cmocka_unit_test(test_failures), cmocka_unit_test(test_full),
-        cmocka_unit_test(test_dropped),  cmocka_unit_test(test_changed),
+        cmocka_unit_test(test_reading),     cmocka_unit_test(test_cached),
+        cmocka_unit_test(test_fetch),       cmocka_unit_test(test_join),
+        cmocka_unit_test(test_join_queued), cmocka_unit_test(test_no_join),
+        cmocka_unit_test(test_slow),        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_full),        cmocka_unit_test(test_dropped),
+        cmocka_unit_test(test_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,8 +5,9 @@
  * (test/lib/far_fixture.h); every allocation fails once.
  *
  * Bugs planted once to see it fail: a stream that is closed under way frees its buffer at once; a
- * stream that reads the new file after a reload; a fetch that gives the old version's record; the
- * buffers not charged; a pinned record freed when the session is quiescent. */
+ * stream that reads the new file after a reload; a fetch that gives the old version's record, or is
+ * not begun anew; a late read of the old version cached; the cache of the old version used; what is
+ * charged not counted; a pinned record freed when the session is quiescent. */
 #include "lib/test.h"
 
 #include <string.h>
@@ -25,8 +26,11 @@ static struct tarn_bytes far_key(unsigned i)
     return bytes_of(names[i]);
 }
 
+/* And two small ones. */
 static void add_far_values(struct far_fixture *f, unsigned char version)
 {
+    dataset_add_text(&f->d, "both", version == 1 ? "old" : "new");
+    dataset_add_text(&f->d, "late", version == 1 ? "old" : "new");
     for (unsigned i = 0; i < FAR_VALUES; i++) {
         unsigned char *value = malloc(far_sizes[i]);
         for (size_t k = 0; k < far_sizes[i]; k++)
@@ -183,7 +187,9 @@ static void test_memory(void **state)
     assert_int_equal(tarn_get_expiry(session, far_key(1), &expire_ms), TARN_OK);
     assert_int_equal(tarn_usage(session, far_key(1), &bytes), TARN_OK);
     assert_true(bytes > far_sizes[1]);
+    uint64_t used = tarn_memory_used(store);
     tarn_charge(store, 1 << 20);
+    assert_int_equal(tarn_memory_used(store), used + (1 << 20));
     for (unsigned round = 0; round < 3; round++)
         for (size_t i = 0; i < SMALL; i++) {
             far_fixture_check(&f, session, i);
@@ -268,6 +274,13 @@ static void rewrite(struct far_fixture *f)
     far_fixture_write(f);
 }
 
+static void check_value(struct tarn_session *session, const char *key, const char *want)
+{
+    struct tarn_bytes value;
+    assert_int_equal(tarn_get(session, bytes_of(key), &value), TARN_OK);
+    assert_true(bytes_equal(value, bytes_of(want)));
+}
+
 /* What was fetched of the old version is not given once the new one is served; a stream goes on
  * with the version it is of; a read of the old that comes late is not cached. */
 static void test_reload(void **state)
@@ -279,20 +292,24 @@ static void test_reload(void **state)
     struct tarn_session *session = far_fixture_session(store), *idle = far_fixture_session(store);
     far_fixture_check(&f, idle, 5);
     tarn_offline(idle);
-    struct tarn_bytes old = far_value(&f, 1), keys[2] = {bytes_of("far-0"), bytes_of("nothing")};
+    struct tarn_bytes old = far_value(&f, 1), keys[2] = {bytes_of("far-0"), bytes_of("both")};
     unsigned char *copy = malloc(old.size);
     memcpy(copy, old.data, old.size);
     old.data = copy;
     struct tarn_stream *stream, *again;
-    struct tarn_fetch *fetch;
+    struct tarn_fetch *fetch, *dropped;
     uint64_t size;
-    unsigned calls = 0;
+    unsigned calls = 0, none = 0;
     far_fixture_hook(&f);
     assert_int_equal(tarn_stream_open(session, far_key(1), &stream, &size), TARN_OK);
     far_fixture_hold(&f, true);
-    assert_in_range(tarn_fetch_begin(session, keys, 2, count_call, &calls, &fetch), 1, 2);
+    assert_int_equal(tarn_fetch_begin(session, keys, 2, count_call, &calls, &fetch), 2);
+    assert_int_equal(tarn_fetch_begin(session, (struct tarn_bytes[]){bytes_of("late")}, 1,
+                                      count_call, &none, &dropped),
+                     1);
     tarn_fetch_submit(session);
-    far_fixture_await(&f, 1);
+    far_fixture_await(&f, 3);
+    tarn_fetch_end(dropped);
     tarn_offline(session);
     f.hooked = false; /* reads of the index are not held */
     rewrite(&f);
@@ -304,14 +321,22 @@ static void test_reload(void **state)
     uint64_t reads = far_fixture_stats(store).reads;
     assert_int_equal(tarn_stream_open(session, keys[0], &again, &size), TARN_OK);
     tarn_stream_close(again);
+    check_value(session, "both", "new");
     assert_int_equal(far_fixture_stats(store).reads, reads);
     tarn_fetch_end(fetch);
     read_stream(session, stream, old, true);
     tarn_stream_close(stream);
-    for (size_t i = 0; i < f.d.count; i++) {
-        far_fixture_check(&f, session, i);
-        tarn_quiescent(session);
+    for (unsigned round = 0; round < 2; round++) {
+        reads = far_fixture_stats(store).reads;
+        check_value(session, "late", "new");
+        check_value(session, "both", "new");
+        for (size_t i = 0; i < SMALL; i++) {
+            far_fixture_check(&f, session, i);
+            tarn_quiescent(session);
+        }
     }
+    assert_int_equal(far_fixture_stats(store).reads, reads); /* the new version is cached */
+    assert_int_equal(none, 0);
     tarn_online(idle);
     far_fixture_check(&f, idle, 5);
     tarn_session_close(idle);

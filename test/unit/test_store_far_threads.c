@@ -6,9 +6,8 @@
  * Every value tells its key; versions of the file have the same values. Few keys are wanted often,
  * so that reads are joined. Under ThreadSanitizer as well.
  *
- * Bugs planted once to see it fail: the answer posted after the join shard's lock was given back; a
- * session closed without waiting for its inbox; `waiters` changed without the lock; a session of
- * the cache of the version before. */
+ * Bugs planted once to see it fail, under ThreadSanitizer: a session that is closed leaves a miss
+ * without the join shard's lock; an answer posted without the inbox's. */
 #include "lib/test.h"
 
 #include <stdio.h>
