@@ -1,7 +1,7 @@
 /* See spill.h.
  *
  * An extent's header: id of the build (u64), stream (u32), bytes (u32), number of bytes in the file
- * before it (u64), XXH3-64 of the bytes (u64), XXH3-64 of the header before it (u64), zeros (u64).
+ * before it (u64), XXH3-64 of the bytes (u64), zeros (u64), XXH3-64 of the header before it (u64).
  *
  * Invariants: (1) extents lie one behind the other from the file's first byte to `end`; (2) a
  * buffer's bytes are in no extent yet. Failure modes: those of reading and writing, a full disk
@@ -23,7 +23,8 @@ enum extent_header {
     EXTENT_BYTES = 12,
     EXTENT_OFFSET = 16,
     EXTENT_CHECKSUM = 24,
-    EXTENT_HEADER_CHECKSUM = 32,
+    EXTENT_ZERO = 32,
+    EXTENT_HEADER_CHECKSUM = 40,
 };
 
 static int damaged(const struct spill *s, uint64_t offset, struct tarn_error *error)
@@ -120,7 +121,11 @@ int spill_open(struct spill *s, const struct os *os, const char *path, uint64_t 
         s->fd = -1;
         return os_error(error, result, "cannot open", path);
     }
-    int status = find_extents(s, end, error);
+    struct os_file_info info;
+    result = os->file_info(os, s->fd, &info);
+    if (result < 0)
+        return os_error(error, result, "cannot examine", path);
+    int status = info.size < end ? damaged(s, info.size, error) : find_extents(s, end, error);
     if (status != TARN_OK)
         return status;
     result = os->truncate(os, s->fd, end);
