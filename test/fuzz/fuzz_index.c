@@ -20,6 +20,7 @@
 
 #include "lib/forge.h"
 #include "lib/memory_os.h"
+#include "pack/lookup.h"
 #include "pack/pack.h"
 
 #define DATA_PATH  "data"
@@ -110,6 +111,40 @@ static void ask(const struct pack *pack, const struct tarn_options *options,
         abort();
 }
 
+/* The same of data that stay on disk. */
+static void ask_disk(struct disk_pack *pack, const struct tarn_options *options,
+                     const unsigned char *input, size_t size)
+{
+    struct disk_buffer buffer = {0};
+    struct buffer value = {0};
+    struct lookup_found found;
+    struct tarn_verify_report report;
+    struct tarn_error error;
+    struct tarn_bytes key;
+    for (size_t i = 0; i < PACK_BATCH; i++) {
+        size_t at = size ? i * 37 % size : 0, length = i % 11;
+        key = (struct tarn_bytes){input + at, length < size - at ? length : size - at};
+        if (disk_find(pack, key, &buffer, &found, &error) != TARN_OK)
+            continue;
+        buffer_clear(&value);
+        if (disk_value(pack, &found, &buffer, &value, &error) == TARN_OK)
+            touch(buffer_view(&value));
+    }
+    uint64_t cursor = 0, visits = 0;
+    do
+        if (disk_scan(pack, &cursor, 16, &buffer, visit, &visits, NULL, &error) != TARN_OK)
+            break;
+    while (cursor != 0 && visits <= pack->data_bytes);
+    if (visits > pack->data_bytes)
+        abort();
+    for (uint64_t i = 0; i < 8; i++)
+        if (disk_random_key(pack, i * 0x9e3779b97f4a7c15ull, &buffer, &key, &error) == TARN_OK)
+            touch(key);
+    (void)!disk_verify(pack, options, &report, &error);
+    buffer_done(&value);
+    disk_buffer_done(&buffer);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 {
     if (size < 3)
@@ -126,6 +161,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     struct memory_os m;
     struct index *index;
     struct pack *pack;
+    struct disk_pack *disk;
     struct tarn_error error;
     struct tarn_options options = {.path = DATA_PATH, .index_path = INDEX_PATH, .threads = 1};
     memory_os_init(&m);
@@ -140,6 +176,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
         pack_unref(pack);
     } else if (error.text[0] == 0) {
         abort();
+    }
+    if (disk_open(&m.os, &options, true, &disk, &error) == TARN_OK) {
+        ask_disk(disk, &options, input, size);
+        disk_unref(disk);
     }
     if (m.open != 0 || m.maps != 0)
         abort();

@@ -21,6 +21,7 @@
 #include "lib/memory_os.h"
 #include "lib/memory_pack.h"
 #include "lib/scratch.h"
+#include "pack/external.h"
 
 enum { MTIME = 1234567890 };
 
@@ -489,6 +490,81 @@ static void forged_exceptions(void **context)
     fixture_empty(f);
 }
 
+/* --- pages --- */
+
+/* The file of an index with pages, which only an external build makes. */
+static void fill_pages(struct fixture *f, size_t count)
+{
+    char data_path[SCRATCH_PATH_BYTES];
+    struct tarn_error error;
+    struct tarn_index_report report;
+    struct external_settings settings = {
+        .memory_bytes = 64u << 20, .granule_log2 = 9, .layout = INDEX_PAGES};
+    struct tarn_options options = {.path = data_path, .format = dataset_formats[2], .threads = 1};
+    scratch_name(&f->scratch, "data", data_path);
+    dataset_init(&f->dataset, &dataset_formats[2]);
+    add_numbered(&f->dataset, count);
+    file_write(data_path, buffer_view(&f->dataset.data));
+    if (external_build(os_real(), &options, &settings, &report, &error) != TARN_OK)
+        fail_msg("%s", error.text);
+    assert_int_equal(report.pages, (count + 452) / 453);
+    assert_true(file_read(f->path, &f->file));
+}
+
+/* Whatever is wrong with header or body is seen; pages are judged when they are read. */
+static void pages_flipped_and_cut(void **context)
+{
+    struct fixture *f = *context;
+    struct memory_os m;
+    struct index *index;
+    struct tarn_error error;
+    fill_pages(f, 1000);
+    assert_int_equal(read_bytes(&m, buffer_view(&f->file), &index, &error), TARN_OK);
+    uint64_t body = index_body_at(index);
+    assert_true(index_memory_bytes(index) < f->file.size - 2 * INDEX_PAGE_BYTES);
+    index_free(index);
+    for (size_t at = 0; at < f->file.size; at = at == INDEX_HEADER_BYTES - 1 ? body : at + 1) {
+        f->file.data[at] ^= 0x11;
+        assert_refused(f, buffer_view(&f->file), "flip", at);
+        f->file.data[at] ^= 0x11;
+    }
+    for (size_t size = 0; size < f->file.size; size += 1 + size / 64)
+        assert_refused(f, (struct tarn_bytes){f->file.data, size}, "cut", size);
+    dataset_done(&f->dataset);
+    buffer_done(&f->file);
+}
+
+static void pages_forged(void **context)
+{
+    struct fixture *f = *context;
+    fill_pages(f, 1000);
+    unsigned char *copy = malloc(f->file.size);
+    for (size_t at = FORGE_EXCEPTIONS; at < FORGE_RESERVED; at += 8) {
+        if (at == FORGE_SECRET)
+            at = FORGE_GRANULE;
+        for (int bit = 0; bit < 64; bit++) {
+            memcpy(copy, f->file.data, f->file.size);
+            store_u64le(copy + at, load_u64le(copy + at) ^ 1ull << bit);
+            if (load_u64le(copy + FORGE_PAGES) > 1000)
+                continue; /* the checksum of what is not there */
+            try_forged(f, copy, f->file.size, (uint64_t)bit);
+        }
+    }
+    struct forge_layout l = forge_layout(f->file.data, f->file.size);
+    memcpy(copy, f->file.data, f->file.size);
+    store_u64le(copy + l.top, UINT64_MAX); /* not in order */
+    assert_false(try_forged(f, copy, f->file.size, 0));
+    memcpy(copy, f->file.data, f->file.size);
+    store_u16le(copy + l.starts, 3); /* the first record is not at byte 0 */
+    assert_false(try_forged(f, copy, f->file.size, 0));
+    store_u16le(copy + l.starts, 0);
+    store_u16le(copy + l.starts + 2, 512); /* behind its granule */
+    assert_false(try_forged(f, copy, f->file.size, 0));
+    free(copy);
+    dataset_done(&f->dataset);
+    buffer_done(&f->file);
+}
+
 /* --- failures --- */
 
 static void failing_writes(void **context)
@@ -605,6 +681,8 @@ int main(void)
         TEST(forged_exceptions),
         TEST(failing_reads),
         TEST(failing_allocations),
+        TEST(pages_flipped_and_cut),
+        TEST(pages_forged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

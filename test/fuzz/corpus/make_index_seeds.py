@@ -41,6 +41,14 @@ SETS = {
 }
 
 
+# Of data that stay on disk; the sets that have more than one block.
+KINDS = {
+    "": [],
+    "-blocks": ["--granule", "512", "--fingerprint-bits", "2", "--memory", "64M"],
+    "-pages": ["--granule", "512", "--layout", "pages", "--memory", "64M"],
+}
+
+
 def encode(name, size_of, records):
     if size_of is None:
         separator = b"," if name == "comma" else b" "
@@ -59,16 +67,20 @@ def main():
                 path = os.path.join(directory, format_name + "-" + set_name)
                 with open(path, "wb") as f:
                     f.write(data)
-                subprocess.run([program, "index", *options, path], check=True,
-                               stdout=subprocess.DEVNULL)
-                with open(path + ".tarnidx", "rb") as f:
-                    index = f.read()
-                flag_names = list(FLAGS) if set_name == "ten" else ["sums"]
-                for flag_name in flag_names:
-                    seed = bytes([FLAGS[flag_name]]) + struct.pack("<H", len(data)) + data + index
-                    name = "%s-%s-%s" % (format_name, set_name, flag_name)
-                    with open(os.path.join(out, name), "wb") as f:
-                        f.write(seed)
+                for kind, flags in KINDS.items():
+                    if kind and set_name not in ("ten", "twice"):
+                        continue
+                    subprocess.run([program, "index", *options, *flags, path], check=True,
+                                   stdout=subprocess.DEVNULL)
+                    with open(path + ".tarnidx", "rb") as f:
+                        index = f.read()
+                    flag_names = list(FLAGS) if set_name == "ten" and not kind else ["sums"]
+                    for flag_name in flag_names:
+                        seed = (bytes([FLAGS[flag_name]]) + struct.pack("<H", len(data)) + data
+                                + index)
+                        name = "%s-%s%s-%s" % (format_name, set_name, kind, flag_name)
+                        with open(os.path.join(out, name), "wb") as f:
+                            f.write(seed)
 
 
 main()
