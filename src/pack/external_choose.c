@@ -24,6 +24,8 @@ static void consider(const struct choice_input *in, struct choice c, double *bes
         plan_input_default(in->data_bytes, in->records, in->memory_bytes, in->threads);
     enum plan_layout layout = c.layout == INDEX_PAGES ? PLAN_PAGES : PLAN_BLOCKS;
     struct plan_candidate p = plan_evaluate(&plan, layout, c.granule_log2, c.fingerprint_bits);
+    if (c.serving_bytes < p.memory_bytes)
+        c.serving_bytes = p.memory_bytes; /* reads under way among it */
     bool fits = p.fits && c.serving_bytes <= in->memory_bytes;
     double time = fits ? p.total_s : -1;
     if (best->granule_log2 != 0 &&
@@ -50,26 +52,39 @@ static void consider_layout(const struct choice_input *in, enum index_layout lay
     }
 }
 
+/* The best of what was asked for, or the one that needs least; its time, negative if none fits. */
+static double choose(const struct choice_input *in, struct choice *ret_best)
+{
+    double time = -1;
+    *ret_best = (struct choice){.granule_log2 = 0};
+    for (int layout = INDEX_BLOCKS; layout <= INDEX_PAGES; layout++)
+        if (in->layout < 0 || in->layout == layout)
+            consider_layout(in, (enum index_layout)layout, &time, ret_best);
+    return time;
+}
+
+static const char *layout_word(const struct choice *c)
+{
+    return c->layout == INDEX_PAGES ? "pages" : "blocks";
+}
+
 int external_choose(const struct choice_input *in, struct choice *ret_choice,
                     struct tarn_error *error)
 {
-    struct choice best = {.granule_log2 = 0};
-    double time = -1;
-    for (int layout = INDEX_BLOCKS; layout <= INDEX_PAGES; layout++)
-        if (in->layout < 0 || in->layout == layout)
-            consider_layout(in, (enum index_layout)layout, &time, &best);
-    if (time >= 0) {
+    struct choice best, other;
+    struct choice_input any = *in;
+    if (choose(in, &best) >= 0) {
         *ret_choice = best;
         return TARN_OK;
     }
-    struct choice least = with(in, INDEX_PAGES, INDEX_GRANULE_LOG2_MAX, 0);
-    char have[32], need[32], pages[32];
+    any.granule_log2 = any.fingerprint_bits = any.layout = -1;
+    (void)choose(&any, &other); /* what would fit, or needs least */
+    char have[32], need[32], least[32];
     return error_set(error, TARN_TOOBIG,
-                     "%s: %s of memory are too little: %s with granules of %" PRIu64
-                     " bytes needs %s and room for reads; the least is --layout pages with "
-                     "--granule 16M, %s",
-                     in->path, number_format_size(in->memory_bytes, have),
-                     best.layout == INDEX_PAGES ? "--layout pages" : "--layout blocks",
+                     "%s: %s of memory are too little: --layout %s --granule %" PRIu64
+                     " needs %s to be served; --layout %s --granule %" PRIu64 " needs %s",
+                     in->path, number_format_size(in->memory_bytes, have), layout_word(&best),
                      (uint64_t)1 << best.granule_log2, number_format_size(best.serving_bytes, need),
-                     number_format_size(least.serving_bytes, pages));
+                     layout_word(&other), (uint64_t)1 << other.granule_log2,
+                     number_format_size(other.serving_bytes, least));
 }
