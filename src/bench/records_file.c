@@ -181,6 +181,8 @@ int records_file_open(const struct os *os, const char *path, const struct tarn_f
     struct tarn_options options = {
         .path = path,
         .format = *format,
+        .data = TARN_DATA_IN_MEMORY, /* the records are compared where they lie */
+        .memory_bytes_max = os_memory_total() / 4 * 3,
         .index_readonly = true,
         .progress = progress,
         .progress_context = progress_context,
