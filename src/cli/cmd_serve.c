@@ -16,19 +16,35 @@ static void host_of(const char *bind, char *out, size_t out_size)
     snprintf(out, out_size, v6 ? "[%.*s]" : "%.*s", (int)size, bind);
 }
 
+/* ... if it stays on disk. */
+static void print_disk(const struct tarn_disk_stats *disk, const char *built)
+{
+    char a[32], b[32];
+    printf("disk    the records stay there; %u reads at a time a thread\n", disk->depth);
+    printf("memory  an index of %s (%s), and up to %s of records\n",
+           number_format_size(disk->index_bytes, a), built,
+           number_format_size(disk->cache_bytes_max, b));
+}
+
 /* What is served, of a data file. */
 static void print_data(struct server *server)
 {
     struct tarn_stats stats;
+    struct tarn_disk_stats disk;
     char described[64], a[32], b[32];
     tarn_stats_get(server_store(server), &stats);
     printf("data    %s: %s, %s\n", server_data_path(server),
            format_describe(&stats.format, described), number_format_size(stats.data_bytes, a));
     printf("keys    %s%s\n", number_format_count(stats.keys, a),
            stats.records > stats.keys ? " (repeated keys count once)" : "");
-    printf("memory  %s: data and an index of %s (%s)\n", number_format_size(stats.memory_bytes, a),
-           number_format_size(stats.index_bytes, b),
-           stats.index_built ? "built now" : "read from its file");
+    const char *built = stats.index_built ? "built now" : "read from its file";
+    tarn_disk_stats_get(server_store(server), &disk);
+    if (disk.on_disk)
+        print_disk(&disk, built);
+    else
+        printf("memory  %s: data and an index of %s (%s)\n",
+               number_format_size(stats.memory_bytes, a), number_format_size(stats.index_bytes, b),
+               built);
 }
 
 /* What was found in the directory of a writable store. */
@@ -102,8 +118,8 @@ static bool show_loading(void *context, const char *phase, uint64_t done, uint64
 /* Settings of reading a data file have no meaning without one: say so, a FILE may be forgotten. */
 static int check_no_file(const struct config *config, struct tarn_error *error)
 {
-    static const char *const names[] = {"format",     "separator",    "size-type",
-                                        "big-endian", "on-duplicate", "index"};
+    static const char *const names[] = {"format",       "separator", "size-type", "big-endian",
+                                        "on-duplicate", "index",     "data",      "read-depth"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!options_is_default(options_find(&config_options, bytes_of(names[i])), config))
             return error_set(error, TARN_INVALID, "--%s is about a data file, and FILE is missing",
@@ -155,7 +171,10 @@ const struct cli_command cli_command_serve = {
     .description =
         "With FILE: loads it into memory and answers reads of it: over RESP, as Redis's clients "
         "speak it, and over HTTP. If the index FILE.tarnidx is missing, damaged or belongs to "
-        "another version of the file, it is built first.\n"
+        "another version of the file, it is built first. A file that does not fit into --memory "
+        "(without it, into the machine's) stays on disk, as with --data disk: its index is in "
+        "memory, records are read when they are asked for, and those asked for of late fill the "
+        "rest of --memory.\n"
         "\n"
         "Without FILE: serves a writable store. It is in memory only, empty at the start and gone "
         "when the server stops, or with --dir kept in a directory: changes go to a log there, and "
@@ -181,7 +200,8 @@ const struct cli_command cli_command_serve = {
                 "tarn serve --memory 2G --max-memory-policy allkeys-sieve\ta cache\n"
                 "tarn serve sample.txt\tRESP on 127.0.0.1:6379, HTTP on 127.0.0.1:8379\n"
                 "tarn serve --bind 0.0.0.0 --password-file secret sample.txt\tfor other machines\n"
-                "tarn serve --memory 8G --threads 4 big.bin\trefuse to use more than 8 GiB\n",
+                "tarn serve --memory 8G --threads 4 big.bin\tuse no more than 8 GiB\n"
+                "tarn serve --data disk --memory 80M big.bin\tserve it from disk\n",
     .options = &config_options,
     .target_bytes = sizeof(struct config),
     .words_min = 0,

@@ -46,6 +46,12 @@ static const struct option_alias eviction_aliases[] = {
     {"volatile-random", TARN_EVICT_EXPIRING_SIEVE}, {NULL, 0},
 };
 
+static const char *const data_words[] = {
+    [TARN_DATA_AUTO] = "auto",
+    [TARN_DATA_IN_MEMORY] = "memory",
+    [TARN_DATA_ON_DISK] = "disk",
+    NULL,
+};
 static const char *const durability_words[] = {
     [TARN_DURABILITY_NONE] = "none",
     [TARN_DURABILITY_ASYNC] = "async",
@@ -75,7 +81,8 @@ static const struct option rows[] = {
      "Threads that serve, and that index and load; 0 is one per core", 0, 1024},
     {"memory", OPTION_SIZE, FIELD(memory_bytes), "0", "SIZE",
      "Most memory for everything together; of a data file, during a reload each of the two "
-     "versions may take this much; 0 is no cap", .flags = OPTION_LIVE},
+     "versions may take this much, and what a file on disk leaves of it holds records; 0 is no cap",
+     .flags = OPTION_LIVE},
     {"max-memory-policy", OPTION_WORD, FIELD(eviction), "noeviction", "POLICY",
      "What a writable store does when memory is full: refuse writes, or evict keys not used of "
      "late, at random, or about to expire, of all keys or of those with an expiry",
@@ -140,6 +147,12 @@ static const struct option rows[] = {
     {"enable-backup-command", OPTION_WORD, FIELD(backup_command), "local", "WHO",
      "Clients that may use TARN.BACKUP, which writes a new directory: none, those of this machine, "
      "or all", .words = debug_words},
+    {"data", OPTION_WORD, FIELD(data), "auto", "WHERE",
+     "Where a data file's records are served from: memory; disk, with the index and those asked for "
+     "of late in memory; auto: memory if file and index fit there, else disk",
+     .words = data_words},
+    {"read-depth", OPTION_UINT, FIELD(read_depth), "64", "N",
+     "Of a data file on disk: most reads that a thread has under way", 1, 4096},
     {"format", OPTION_WORD, FIELD(format), "auto", "FORMAT",
      "Format of the data file", .words = format_kind_words},
     {"separator", OPTION_TEXT, FIELD(separator), NULL, "CHAR",
@@ -342,6 +355,8 @@ struct tarn_options config_store_options(const struct config *config, const char
         .duplicates = (enum tarn_duplicates)config->on_duplicate,
         .memory_bytes_max = writable ? config_store_memory(config) : config->memory_bytes,
         .eviction = (enum tarn_eviction)config->eviction,
+        .data = (enum tarn_data)config->data,
+        .read_depth = (unsigned)config->read_depth,
         .threads = (unsigned)config->threads,
     };
     if (kept) {

@@ -7,6 +7,7 @@
 
 #define ROOM_TRIES_MAX 100        /* waits for a store that evicts */
 #define BUFFERS_ALWAYS (1u << 20) /* that fit whatever the cap */
+#define BUFFERS_SHARE  4          /* of the cap: before a file on disk, whose cache makes room */
 
 static uint64_t read_gauge(const _Atomic uint64_t *gauge)
 {
@@ -167,12 +168,15 @@ bool server_memory_allows(struct server *server, uint64_t extra)
     uint64_t used = tarn_memory_used(server->store);
     if (used <= limit && extra <= limit - used)
         return true;
-    if (!server_is_writable(server))
+    if (!server_is_writable(server) && !server->on_disk)
         return false;
+    uint64_t always = server->on_disk && limit / BUFFERS_SHARE > BUFFERS_ALWAYS
+                          ? limit / BUFFERS_SHARE
+                          : BUFFERS_ALWAYS;
     uint64_t buffers = server->http != NULL ? http_buffers_bytes(server->http) : 0;
     for (unsigned i = 0; i < server->workers_count; i++)
         buffers += read_gauge(&server->workers[i]->buffers_bytes);
-    return extra <= BUFFERS_ALWAYS && buffers <= BUFFERS_ALWAYS - extra;
+    return extra <= always && buffers <= always - extra;
 }
 
 bool server_memory_wait(struct server *server, struct tarn_session *session, uint64_t extra)

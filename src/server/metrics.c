@@ -179,6 +179,12 @@ static bool section_is_wanted(enum metrics_section section, struct tarn_bytes na
     return !any && metrics_sections[section].is_default;
 }
 
+/* Is there anything to be said in this section? */
+static bool section_is_there(enum metrics_section section, const struct metrics_sample *sample)
+{
+    return section != SECTION_DISK || sample->on_disk;
+}
+
 static void info_section(struct server *server, enum metrics_section section,
                          const struct metrics_sample *sample, struct buffer *out)
 {
@@ -210,7 +216,7 @@ void metrics_info(struct server *server, struct tarn_bytes section, struct buffe
 
     metrics_sample_take(server, &sample);
     for (enum metrics_section s = 0; s < SECTIONS_COUNT; s++) {
-        if (!section_is_wanted(s, section))
+        if (!section_is_wanted(s, section) || !section_is_there(s, &sample))
             continue;
         if (out->size > begin)
             buffer_append_text(out, "\r\n");
@@ -281,6 +287,23 @@ static void prometheus_latency(struct buffer *out, const struct command_figures 
                   count);
 }
 
+/* How long reads of a data file on disk took. */
+static void prometheus_reads(struct buffer *out, const struct tarn_disk_stats *disk)
+{
+    const char *name = "tarn_disk_read_duration_seconds";
+    uint64_t timed = disk->reads - disk->in_flight; /* taken at another moment than the buckets */
+
+    if (timed < disk->read_latency[TARN_READ_BOUNDS - 1].count || disk->reads < disk->in_flight)
+        timed = disk->read_latency[TARN_READ_BOUNDS - 1].count;
+    prometheus_head(out, name, "histogram", "Time that reads of the data file took");
+    for (unsigned i = 0; i < TARN_READ_BOUNDS; i++)
+        buffer_printf(out, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name,
+                      (double)disk->read_latency[i].bound_ns / 1e9, disk->read_latency[i].count);
+    buffer_printf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, timed);
+    buffer_printf(out, "%s_sum %.9f\n", name, (double)disk->read_ns_mean / 1e9 * (double)timed);
+    buffer_printf(out, "%s_count %" PRIu64 "\n", name, timed);
+}
+
 static void prometheus_error(void *out, const char *word, uint64_t count)
 {
     prometheus_labelled(out, "tarn_errors_total", "kind", word, count);
@@ -308,8 +331,11 @@ void metrics_prometheus(struct server *server, struct buffer *out)
     prometheus_head(out, "tarn_build_info", "gauge", "The program's version; always 1");
     prometheus_labelled(out, "tarn_build_info", "version", TARN_VERSION, 1);
     for (size_t i = 0; i < metrics_rows_count; i++)
-        if (metrics_rows[i].prometheus != NULL)
+        if (metrics_rows[i].prometheus != NULL &&
+            section_is_there(metrics_rows[i].section, &sample))
             prometheus_row(out, &metrics_rows[i], &sample);
+    if (sample.on_disk)
+        prometheus_reads(out, &sample.disk);
     prometheus_head(out, "tarn_errors_total", "counter", "Error replies by their first word");
     server_error_counts_visit(server, prometheus_error, out);
     prometheus_head(out, "tarn_command_calls_total", "counter", "Commands executed, by name");
@@ -434,7 +460,7 @@ void metrics_json(struct server *server, struct buffer *out)
     metrics_sample_take(server, &sample);
     buffer_append_byte(out, '{');
     for (enum metrics_section s = 0; s < SECTIONS_COUNT; s++) {
-        if (s == SECTION_LATENCYSTATS || s == SECTION_MODULES)
+        if (s == SECTION_LATENCYSTATS || s == SECTION_MODULES || !section_is_there(s, &sample))
             continue; /* the first is in commandstats, the second is empty */
         char name[32];
         size_t size = 0;

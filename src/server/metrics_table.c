@@ -27,6 +27,7 @@ const struct metrics_section_name metrics_sections[SECTIONS_COUNT] = {
     [SECTION_LATENCYSTATS] = {"Latencystats", "", false},
     [SECTION_CLUSTER] = {"Cluster", "", true},
     [SECTION_TARN] = {"Tarn", "", true},
+    [SECTION_DISK] = {"Disk", "", true},
     [SECTION_KEYSPACE] = {"Keyspace", "", true},
 };
 
@@ -294,6 +295,45 @@ const struct metrics_row metrics_rows[] = {
            "Time the last load took"),
     COUNT("tarn_index_built", index_built, "tarn_index_built",
           "1 if the last load had to build the index"),
+    COUNT("tarn_data_on_disk", on_disk, "tarn_data_on_disk",
+          "1 if the data file stays on disk and its records are read as they are asked for"),
+#undef S
+#define S SECTION_DISK
+    COUNT("tarn_cache_bytes", disk.cache_bytes, "tarn_cache_bytes",
+          "Bytes of records, and of keys known to be absent, that are in memory"),
+    COUNT("tarn_cache_bytes_max", disk.cache_bytes_max, "tarn_cache_max_bytes",
+          "... that may be, with all buffers"),
+    COUNT("tarn_cache_records", disk.cache_records, "tarn_cache_records", "How many these are"),
+    COUNT("tarn_cache_hits", disk.hits, "tarn_cache_hits_total", "Keys answered from memory"),
+    COUNT("tarn_cache_absent_hits", disk.absent_hits, "tarn_cache_absent_hits_total",
+          "... of these, keys known to be absent"),
+    COUNT("tarn_disk_refused", disk.refused, "tarn_disk_refused_total",
+          "Absent keys that the index alone told"),
+    COUNT("tarn_disk_misses", disk.misses, "tarn_disk_misses_total", "Keys that were read for"),
+    COUNT("tarn_disk_joined", disk.joined, "tarn_disk_joined_total",
+          "... of these, keys whose read was under way already"),
+    FIGURE("tarn_cache_hit_ratio", KIND_DOUBLE, disk_hit_ratio, "tarn_cache_hit_ratio",
+           "Hits of all keys that the index alone did not refuse"),
+    COUNT("tarn_disk_reads", disk.reads, "tarn_disk_reads_total", "Reads of the data file"),
+    COUNT("tarn_disk_read_bytes", disk.read_bytes, "tarn_disk_read_bytes_total", "Bytes of them"),
+    FIGURE("tarn_disk_reads_per_miss", KIND_DOUBLE, disk_reads_per_miss, "tarn_disk_reads_per_miss",
+           "Reads for each key that was read for and not joined"),
+    COUNT("tarn_disk_in_flight", disk_in_flight, "tarn_disk_in_flight",
+          "Reads under way at the device"),
+    COUNT("tarn_disk_read_depth", disk_depth, "tarn_disk_read_depth",
+          "Most reads that a thread has under way"),
+    SHOWN("tarn_disk_read_seconds_mean", KIND_DOUBLE, disk_mean_seconds),
+    SHOWN("tarn_disk_read_seconds_p50", KIND_DOUBLE, disk_p50_seconds),
+    SHOWN("tarn_disk_read_seconds_p99", KIND_DOUBLE, disk_p99_seconds),
+    SHOWN("tarn_disk_read_seconds_p999", KIND_DOUBLE, disk_p999_seconds),
+    SHOWN("tarn_disk_read_seconds_max", KIND_DOUBLE, disk_max_seconds),
+    COUNT("tarn_disk_corrupt", disk.corrupt, "tarn_disk_corrupt_total",
+          "Reads that brought something else than what was indexed"),
+    COUNT("tarn_disk_io_errors", disk.io_errors, "tarn_disk_io_errors_total",
+          "Reads that the system could not do"),
+    COUNT("tarn_disk_changed", disk_changed, "tarn_disk_changed",
+          "1 if the data file is not any more what was opened"),
+    SHOWN("tarn_disk_failure", KIND_ARRAY, disk.failure),
 #undef S
 };
 const size_t metrics_rows_count = sizeof metrics_rows / sizeof metrics_rows[0];
@@ -344,6 +384,30 @@ static void take_log(struct server *server, struct metrics_sample *s)
     s->recovery_seconds = (double)log->recovery_us / 1e6;
 }
 
+static double seconds(uint64_t ns)
+{
+    return (double)ns / 1e9;
+}
+
+/* Reads of a data file on disk. */
+static void take_disk(struct server *server, struct metrics_sample *s)
+{
+    const struct tarn_disk_stats *disk = &s->disk;
+    tarn_disk_stats_get(server_store(server), &s->disk);
+    uint64_t asked = disk->hits + disk->misses, read = disk->misses - disk->joined;
+    s->on_disk = disk->on_disk;
+    s->disk_in_flight = disk->in_flight;
+    s->disk_depth = disk->depth;
+    s->disk_changed = disk->changed;
+    s->disk_hit_ratio = asked > 0 ? (double)disk->hits / (double)asked : 0;
+    s->disk_reads_per_miss = read > 0 ? (double)disk->reads / (double)read : 0;
+    s->disk_mean_seconds = seconds(disk->read_ns_mean);
+    s->disk_p50_seconds = seconds(disk->read_ns_p50);
+    s->disk_p99_seconds = seconds(disk->read_ns_p99);
+    s->disk_p999_seconds = seconds(disk->read_ns_p999);
+    s->disk_max_seconds = seconds(disk->read_ns_max);
+}
+
 static void take_process(struct metrics_sample *s)
 {
     struct utsname name;
@@ -378,6 +442,7 @@ void metrics_sample_take(struct server *server, struct metrics_sample *ret_sampl
     tarn_stats_get(server_store(server), &s->store);
     take_config(server, s);
     take_log(server, s);
+    take_disk(server, s);
     take_process(s);
     s->port = server_port(server);
     s->http_port = server_http_port(server);

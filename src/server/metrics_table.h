@@ -20,6 +20,7 @@ enum metrics_section {
     SECTION_LATENCYSTATS,
     SECTION_CLUSTER,
     SECTION_TARN,
+    SECTION_DISK,     /* of a data file on disk only */
     SECTION_KEYSPACE, /* not rows */
     SECTIONS_COUNT,
 };
@@ -38,6 +39,7 @@ struct metrics_sample {
     struct server_counters counters;
     struct tarn_stats store;
     struct tarn_log_stats log;
+    struct tarn_disk_stats disk;
     uint64_t process_id, port, http_port, uptime_seconds, uptime_days, server_time_us;
     uint64_t threads, max_clients, memory_max, memory_used, memory_resident, memory_peak;
     uint64_t memory_total, ops_per_second, start_unix_seconds;
@@ -51,6 +53,10 @@ struct metrics_sample {
     uint64_t last_save_unix_seconds, log_failed, log_no_space, loading, loading_failed;
     int64_t checkpoint_whole_seconds; /* -1: none was made */
     double checkpoint_seconds, sync_seconds, sync_seconds_max, recovery_seconds;
+    uint64_t on_disk, disk_in_flight, disk_depth, disk_changed;
+    double disk_hit_ratio, disk_reads_per_miss;
+    double disk_mean_seconds, disk_p50_seconds, disk_p99_seconds, disk_p999_seconds,
+        disk_max_seconds;
     const char *directory, *durability, *checkpoint_status, *log_status, *log_state;
     const char *run_id, *data_path, *config_file, *version, *redis_version;
     char os_name[256], executable[512], format[64], policy[32];

@@ -141,6 +141,21 @@ static void log_recovery(struct server *server)
         (unsigned long long)log.recovery_us, log.loading ? "in-background" : "done");
 }
 
+static void log_loaded(struct server *server, const struct tarn_stats *stats)
+{
+    struct tarn_disk_stats disk;
+    tarn_disk_stats_get(server->store, &disk);
+    server->on_disk = disk.on_disk;
+    log_event(LOG_INFO, "store", "loaded",
+              "path=%s keys=%llu data_bytes=%llu index_bytes=%llu index=%s load_us=%llu data=%s "
+              "cache_bytes_max=%llu read_depth=%u",
+              server->data_path, (unsigned long long)stats->keys,
+              (unsigned long long)stats->data_bytes, (unsigned long long)stats->index_bytes,
+              stats->index_built ? "built" : "read", (unsigned long long)stats->load_us,
+              disk.on_disk ? "disk" : "memory", (unsigned long long)disk.cache_bytes_max,
+              disk.depth);
+}
+
 static int open_store(struct server *server, tarn_progress progress, void *progress_context,
                       struct tarn_error *error)
 {
@@ -165,11 +180,7 @@ static int open_store(struct server *server, tarn_progress progress, void *progr
                   (unsigned long long)server->config->memory_bytes);
         return TARN_OK;
     }
-    log_event(LOG_INFO, "store", "loaded",
-              "path=%s keys=%llu data_bytes=%llu index_bytes=%llu index=%s load_us=%llu",
-              server->data_path, (unsigned long long)stats.keys,
-              (unsigned long long)stats.data_bytes, (unsigned long long)stats.index_bytes,
-              stats.index_built ? "built" : "read", (unsigned long long)stats.load_us);
+    log_loaded(server, &stats);
     return TARN_OK;
 }
 

@@ -29,6 +29,7 @@ struct server {
     char *data_path; /* NULL: none */
     struct tarn *store;
     bool writable;       /* the store is */
+    bool on_disk;        /* a data file, whose records are read as they are asked for */
     bool loaded_at_open; /* nothing of it was left to be read in the background */
     /* Atomic: HTTP's threads answer /stats before http_open() has returned. */
     struct http *_Atomic http; /* NULL when off */
