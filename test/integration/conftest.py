@@ -8,6 +8,8 @@
   fake              factory: fake(bench_servers.RespServer, ...) -> the server, started
   text_server, binary_server  one server each for the whole session, for tests that only read
 
+$TARN_TEST_DATA=disk has the data files of these fixtures served from disk.
+
 A server that does not exit with status 0 on SIGTERM, or that printed a sanitizer's report, fails
 the test that started it. Waiting is always for an event (a log line, a reply, an exit); the time
 limits only turn a hang into a failure, and $TARN_TIMEOUT_FACTOR stretches them.
@@ -312,9 +314,30 @@ def binary_data(tmp_path_factory):
     return datasets.Dataset(path, "binary", _standard_records("binary")).write()
 
 
+def index_blocks(path, *flags):
+    """An index of blocks of 4 KiB, with which a data file can be served from disk."""
+    if os.environ.get("MKIDX"):
+        subprocess.check_call([os.environ["MKIDX"], str(path), "12", "4", "text" if "text" in flags else "binary"]); return
+    done = run([program(), "index", "--granule", "4096", "--fingerprint-bits", "4",
+                *flags, path])
+    assert done.status == 0, repr(done)
+
+
+def _to_disk(data, flags):
+    """$TARN_TEST_DATA=disk: data files are served from disk where a test does not care."""
+    if os.environ.get("TARN_TEST_DATA") != "disk" or data is None:
+        return flags
+    if any(f in flags for f in ("--dir", "--data", "--memory", "--index", "--on-duplicate")):
+        return flags
+    reading = [f for f in flags if f in ("--format", "text", "binary")]
+    index_blocks(getattr(data, "path", data), *reading)
+    return list(flags) + ["--data", "disk", "--memory", "128M"]
+
+
 def _start(started, data, flags, **options):
     if "--format" not in flags:
         flags = list(flags) + getattr(data, "flags", [])
+    flags = _to_disk(data, flags)
     server = Server(getattr(data, "path", data), flags, **options)
     started.append(server)
     if not server.ready:
