@@ -331,6 +331,11 @@ TARN_API int tarn_fetch_fd(struct tarn_session *session);
 /* Take what has come, and call `done` of those that have all. Never waits. */
 TARN_API void tarn_fetch_poll(struct tarn_session *session);
 
+/* Why the key could not be read, which this session was told by a fetch or a read that it has in
+ * view: what happened, in which file, where. As long as that answer; NULL: not known, or the key
+ * can be read. */
+TARN_API const char *tarn_unreadable(struct tarn_session *session, struct tarn_bytes key);
+
 /* A value of a data file on disk that is larger than TARN_FAR_BYTES, read by pieces, each of which
  * is verified before it is given. It belongs to the session that opened it, stays whole across
  * quiescent states and reloads, and is closed before the session. */
@@ -339,6 +344,8 @@ struct tarn_stream;
  * value, tarn_get() it. TARN_NOTFOUND. Errors: as tarn_get(). */
 TARN_API TARN_MUST int tarn_stream_open(struct tarn_session *session, struct tarn_bytes key,
                                         struct tarn_stream **ret_stream, uint64_t *ret_size);
+/* Before the first piece: begin at this byte of the value, 0..its size. */
+TARN_API void tarn_stream_from(struct tarn_stream *stream, uint64_t offset);
 /* Begin to read the next piece; tarn_fetch_poll() calls done(context) when it is there or has
  * failed. One at a time. done NULL: wait for it here. Errors: NOMEM, FULL: nothing is under way. */
 TARN_API TARN_MUST int tarn_stream_next(struct tarn_stream *stream, tarn_fetched done,

@@ -8,6 +8,8 @@
 #include "resp/reply.h"
 #include "tarn.h"
 
+struct command;
+struct resp_request;
 struct server;
 struct worker;
 struct transaction;
@@ -27,9 +29,12 @@ struct client {
     enum client_reply_mode reply_mode;
     bool reply_skip_next; /* CLIENT REPLY SKIP: for the command after this one */
     bool no_evict, no_touch;
-    bool in_multi;                   /* after MULTI: requests are queued, not executed */
-    bool in_exec;                    /* EXEC executes: the store is between begin and end */
-    bool is_monitor;                 /* after MONITOR */
+    bool in_multi;   /* after MULTI: requests are queued, not executed */
+    bool in_exec;    /* EXEC executes: the store is between begin and end */
+    bool is_monitor; /* after MONITOR */
+    /* What is being executed, so that an error can say more of its keys. Else old. */
+    const struct command *asked_command;
+    const struct resp_request *asked;
     struct transaction *transaction; /* cmd_transaction.c's; NULL without MULTI or WATCH */
     /* Never NULL, "" when not set; change through client_set_name() and client_set_lib(). */
     const char *name;

@@ -241,6 +241,8 @@ static void execute(struct client *client, struct queued *queued)
     struct resp_request request = {queued->args, queued->args_count};
     const struct command *command = queued->command;
     if (command->run != NULL) {
+        client->asked_command = command;
+        client->asked = &request;
         command->run(client, &request);
     } else {
         struct tarn_bytes value;

@@ -177,9 +177,23 @@ void command_reply_syntax_error(struct client *client)
     reply_error(&client->reply, "ERR syntax error");
 }
 
+/* Why one of the request's keys cannot be read, as far as it is known. */
+static const char *unreadable_reason(struct client *client, int status)
+{
+    const struct command *command = client->asked_command;
+    size_t count = command != NULL ? command_keys_count(command, client->asked) : 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (size_t)command->key_first + i * (size_t)command->key_step;
+        const char *reason = tarn_unreadable(client->session, client->asked->args[at]);
+        if (reason != NULL)
+            return reason;
+    }
+    return tarn_status_text(status);
+}
+
 void command_reply_unreadable(struct client *client, int status)
 {
-    reply_error(&client->reply, "ERR cannot read the key: %s", tarn_status_text(status));
+    reply_error(&client->reply, "ERR cannot read the key: %s", unreadable_reason(client, status));
 }
 
 void command_reply_unreadable_keys(struct client *client, int status)
@@ -427,10 +441,13 @@ int command_values_status(const struct tarn_bytes *values, size_t count, size_t 
 void command_answer_read(struct client *client, const struct command *command,
                          const struct resp_request *request, struct tarn_bytes value)
 {
-    if (__builtin_expect(value.data == NULL && value.size != 0, 0))
+    if (__builtin_expect(value.data == NULL && value.size != 0, 0)) {
+        client->asked_command = command;
+        client->asked = request;
         command_reply_unreadable(client, tarn_value_status(value));
-    else
+    } else {
         command->read(client, request, value);
+    }
 }
 
 /* The last argument that may be a key. */

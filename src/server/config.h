@@ -36,8 +36,8 @@ struct config {
     uint64_t load_bytes; /* a larger checkpoint is read while it is served; 0: any is */
     int backup_command;  /* enum config_debug: who may use TARN.BACKUP */
     /* how to serve and read the data file */
-    int data;            /* enum tarn_data: where its records are */
-    uint64_t read_depth; /* on disk: reads of a thread under way */
+    int data;                            /* enum tarn_data: where its records are */
+    uint64_t read_depth;                 /* on disk: reads of a thread under way */
     int format, size_type, on_duplicate; /* as enum tarn_* */
     bool big_endian;
     char *separator;

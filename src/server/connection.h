@@ -70,7 +70,7 @@ struct connection {
     struct connection *come_next, **come_link; /* in a list of fetch.c's; NULL: in none */
     struct stream {                            /* fetch_far.c's: a value sent by pieces */
         struct tarn_stream *source;            /* NULL: none */
-        uint64_t skip, left, size;             /* bytes not wanted; to be sent, now and at first */
+        uint64_t left, size;                   /* bytes to be sent: now, and at first */
         bool reading;                          /* a piece is under way */
     } stream;
     enum park_kind park_kind;

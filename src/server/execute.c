@@ -160,6 +160,8 @@ static void call_handler(struct connection *c, const struct command *command,
     size_t start = c->out->bytes.size;
     if (w->stamp_ns == 0)
         w->stamp_ns = w->os->monotonic_ns(w->os);
+    c->client.asked_command = command;
+    c->client.asked = request;
     command->run(&c->client, request);
     uint64_t now = w->os->monotonic_ns(w->os);
     uint64_t ns = now - w->stamp_ns;
@@ -359,6 +361,8 @@ static bool answer_far(struct connection *c, const struct command *command,
     struct worker *w = c->client.worker;
     size_t start = c->out->bytes.size;
     uint64_t began = w->os->monotonic_ns(w->os);
+    c->client.asked_command = command;
+    c->client.asked = request;
     if (!fetch_answer_far(c, command, request))
         return false;
     stats_add(&w->stats.hits, 1);

@@ -45,14 +45,14 @@ static void ask(struct connection *c)
 /* Begin to answer with `size` bytes of the value, from `offset` on. */
 static void begin(struct connection *c, struct tarn_stream *source, uint64_t offset, uint64_t size)
 {
+    tarn_stream_from(source, offset);
     int status = tarn_stream_next(source, fetch_come, c);
     if (status != TARN_OK) {
         command_reply_unreadable(&c->client, status);
         tarn_stream_close(source);
         return;
     }
-    c->stream = (struct stream){
-        .source = source, .skip = offset, .left = size, .size = size, .reading = true};
+    c->stream = (struct stream){.source = source, .left = size, .size = size, .reading = true};
     c->parked = true;
 }
 
@@ -87,16 +87,12 @@ bool fetch_answer_far(struct connection *c, const struct command *command,
 static void append(struct connection *c, struct tarn_bytes piece)
 {
     struct stream *s = &c->stream;
-    uint64_t skip = s->skip < piece.size ? s->skip : piece.size;
-    piece = (struct tarn_bytes){(const unsigned char *)piece.data + skip, piece.size - skip};
-    if (s->left == s->size && piece.size > 0)
+    if (s->left == s->size)
         reply_bulk_header(&c->client.reply, s->size);
     if (piece.size > s->left)
         piece.size = s->left;
-    s->skip -= skip;
     s->left -= piece.size;
-    if (piece.size > 0)
-        output_append_ref(c->out, piece, NULL);
+    output_append_ref(c->out, piece, NULL);
     if (s->left == 0)
         buffer_append(c->client.reply.out, "\r\n", 2);
 }

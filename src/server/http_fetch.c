@@ -94,7 +94,7 @@ void http_fetch_end(struct http_connection *c)
 struct http_far {
     struct http_connection *connection;
     struct tarn_stream *source;
-    uint64_t skip, left;     /* not wanted; to be given */
+    uint64_t left;           /* bytes to be given */
     bool reading;            /* the next piece has been asked for */
     struct tarn_bytes piece; /* what is left of the present one */
 };
@@ -128,9 +128,7 @@ static int take_piece(struct http_far *far, struct tarn_error *error)
         return status;
     if (piece.size == 0)
         return error_set(error, TARN_CORRUPT, "the value ends before its size");
-    uint64_t skip = far->skip < piece.size ? far->skip : piece.size;
-    far->skip -= skip;
-    far->piece = (struct tarn_bytes){(const char *)piece.data + skip, piece.size - skip};
+    far->piece = piece;
     return TARN_OK;
 }
 
@@ -170,7 +168,8 @@ struct MHD_Response *http_far_response(struct http_connection *c, struct MHD_Con
     struct MHD_Response *response = NULL;
 
     if (far != NULL) {
-        *far = (struct http_far){.connection = c, .source = source, .skip = offset, .left = size};
+        *far = (struct http_far){.connection = c, .source = source, .left = size};
+        tarn_stream_from(source, offset);
         response =
             MHD_create_response_from_callback(size, FAR_BLOCK_BYTES, far_read, far, far_free);
     }

@@ -107,8 +107,12 @@ enum MHD_Result http_answer_bad_body(struct http_connection *c, struct MHD_Conne
 static enum MHD_Result answer_unreadable(struct http_connection *c, struct MHD_Connection *mhd,
                                          int status)
 {
-    char text[96];
-    snprintf(text, sizeof text, HTTP_UNREADABLE_TEXT "%s", tarn_status_text(status));
+    const char *reason = tarn_unreadable(c->thread->session, c->key);
+    char text[640];
+    for (size_t i = 0; i < c->keys_count && reason == NULL; i++)
+        reason = tarn_unreadable(c->thread->session, c->keys[i]);
+    snprintf(text, sizeof text, HTTP_UNREADABLE_TEXT "%s",
+             reason != NULL ? reason : tarn_status_text(status));
     return http_answer_error(c, mhd, MHD_HTTP_INTERNAL_SERVER_ERROR, text);
 }
 

@@ -80,7 +80,7 @@ struct kept {
     uint64_t hash, version;
     enum kept_state state;
     int status;                /* KNOWN: TARN_OK, NOTFOUND, or why it cannot be read */
-    struct far_record *record; /* KNOWN, TARN_OK: one reference */
+    struct far_record *record; /* KNOWN: one reference; of an error why, or NULL */
     struct tarn_record view;   /* VIEW: in the cache, until the session is quiescent */
     unsigned holds;            /* by fetches */
     bool leaving;              /* in the list of those that go when the session is quiescent */

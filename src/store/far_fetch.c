@@ -215,6 +215,18 @@ void far_fetch_done(struct far_session *s)
 
 /* --- polling --- */
 
+const char *tarn_unreadable(struct tarn_session *session, struct tarn_bytes key)
+{
+    struct far_session *s = store_session_far(session);
+    if (s == NULL || key.size > TARN_KEY_BYTES_MAX)
+        return NULL;
+    (void)far_version(s);
+    const struct kept *k = far_kept_find(s, far_hash(s->far, key), key);
+    if (k == NULL || k->state != KEPT_KNOWN || k->status >= 0 || k->record == NULL)
+        return NULL;
+    return k->record->record.value.data;
+}
+
 void tarn_fetch_submit(struct tarn_session *session)
 {
     struct far_session *s = session->far;

@@ -188,7 +188,7 @@ static void remember(struct far_session *s, const struct miss *m, int status,
     cache_charge(s->cache, atomic_load_explicit(&s->far->charged, memory_order_relaxed));
     if (status == TARN_NOTFOUND)
         cache_put_absent(s->cache, s->table, m->key);
-    else if (record != NULL && !record->far)
+    else if (status == TARN_OK && !record->far)
         cache_put(s->cache, s->table, &record->record);
 }
 
@@ -202,6 +202,16 @@ static void settle(struct far_session *s, struct miss *m, int status, struct far
         far_kept_resolve(s, k, status, record);
     }
     far_record_unref(record);
+}
+
+/* Why it failed, as a record whose value is the text and its NUL. NULL: no memory to say so. */
+static struct far_record *reason_new(struct far_session *s, const struct miss *m,
+                                     const struct tarn_error *error)
+{
+    struct tarn_bytes text = {error->text, strlen(error->text) + 1};
+    struct lookup_found found = {.record = {.value = text}};
+    struct far_record *reason;
+    return far_record_new(s->far, m->key, &found, &reason) == TARN_OK ? reason : NULL;
 }
 
 static void miss_finish(struct far_session *s, struct far_io *io)
@@ -221,6 +231,7 @@ static void miss_finish(struct far_session *s, struct far_io *io)
     if (status < 0) {
         far_failed(s->far, &error);
         far_count(&s->counters.corrupt, status == TARN_CORRUPT || status == TARN_STALE);
+        record = reason_new(s, m, &error);
     } else if (status == TARN_OK && is_over(s->far, found.record.expire_ms)) {
         status = TARN_NOTFOUND;
     } else if (status == TARN_OK) {

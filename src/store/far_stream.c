@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/assert.h"
 #include "store/far.h"
 #include "store/store_internal.h"
 
@@ -103,6 +104,12 @@ int tarn_stream_open(struct tarn_session *session, struct tarn_bytes key,
     *ret_stream = stream;
     *ret_size = far->place.size;
     return TARN_OK;
+}
+
+void tarn_stream_from(struct tarn_stream *stream, uint64_t offset)
+{
+    ASSERT(stream->state == STREAM_IDLE && offset <= stream->place.size);
+    stream->at = offset;
 }
 
 static void read_piece(struct tarn_stream *stream)

@@ -319,6 +319,13 @@ int __wrap_tarn_stream_open(struct tarn_session *session, struct tarn_bytes key,
     return TARN_OK;
 }
 
+void __wrap_tarn_stream_from(struct tarn_stream *stream, uint64_t offset);
+void __wrap_tarn_stream_from(struct tarn_stream *stream, uint64_t offset)
+{
+    assert_null(stream->piece);
+    stream->at = offset;
+}
+
 int __wrap_tarn_stream_next(struct tarn_stream *stream, tarn_fetched done, void *context);
 int __wrap_tarn_stream_next(struct tarn_stream *stream, tarn_fetched done, void *context)
 {
