@@ -29,8 +29,8 @@ static inline int number_hex_digit(unsigned char c)
 bool number_parse_size(struct tarn_bytes text, uint64_t *ret_bytes);
 
 /* A count: digits with an optional suffix k M G T (powers of 1000, case ignored); before a suffix
- * also a decimal fraction, if the product is whole ("1.5k"); or with a power of ten, if whole ("1e9",
- * "2.5e6"). No overflow, no sign. */
+ * also a decimal fraction, if the product is whole ("1.5k"); or with a power of ten, if whole
+ * ("1e9", "2.5e6"). No overflow, no sign. */
 bool number_parse_scaled(struct tarn_bytes text, uint64_t *ret_count);
 /* A time: "10s", "500ms", "250us", "80ns", "2m", "1.5h"; a plain number is in seconds. Exact: less
  * than a nanosecond is refused, not rounded. */
