@@ -25,4 +25,11 @@ $(B)/bench/growth: $(B)/bench/obj/grow/growth.o $(B)/bench/obj/grow/growth_resp.
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-bench: $(B)/tarn $(B)/bench/echo $(B)/bench/embedded $(B)/bench/growth
+# Caches over traces of requests.
+TRACE := $(patsubst bench/%.c,$(B)/bench/obj/%.o,$(wildcard bench/trace/*.c))
+
+$(B)/bench/cache: $(TRACE) $(call archives,bench)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+bench: $(B)/tarn $(B)/bench/echo $(B)/bench/embedded $(B)/bench/growth $(B)/bench/cache

@@ -17,7 +17,7 @@
 #define RUN_GROWTH   1.1
 #define RANKS_SINGLE 32
 /* Of the way from LRU to the best that is possible: measured by bench/cache. */
-#define SIEVE_SHARE 0.5
+#define SIEVE_SHARE 0.7
 
 struct runs {
     unsigned count;

@@ -4,7 +4,7 @@
  *         items were displaced past this bucket (255: too many to count, stays until the array is
  *         rebuilt). Word 1..7: slots.
  * slot:   bits 63..48 the high part of the place, 47..0 the item's address; bit 0 of it is
- *         SLOT_EXPIRES. 0: empty.
+ *         SLOT_EXPIRES, bit 1 SLOT_PROVEN. 0: empty.
  *
  * A key's hash gives its shard (12 bits) and its place in it, a number below PLACES: 16 bits in the
  * slot, 255 values in the tag. So an array can be rebuilt without looking at the items, and the
@@ -31,6 +31,7 @@
 #define DISPLACED_MAX   255u
 
 #define SLOT_EXPIRES      1ull
+#define SLOT_PROVEN       2ull /* had been read when eviction's hand passed; the lock holder's */
 #define SLOT_ADDRESS_MASK 0xfffffffffff8ull
 
 struct bucket {
