@@ -280,7 +280,7 @@ static void failing_calls(void **context)
 {
     struct fixture *f = *context;
     struct dataset d;
-    fill(&d, 3, 12000);
+    fill(&d, 3, 12000 / TEST_SLOWER);
     file_write(f->path, buffer_view(&d.data));
     for (int layout = 0; layout <= INDEX_PAGES; layout++) {
         struct external_settings s = settings_of(12, 2, (enum index_layout)layout);
@@ -291,7 +291,7 @@ static void failing_calls(void **context)
         assert_true(file_read(f->index_path, &reference));
         for (int entry = 0; entry < FAULT_ENTRY_COUNT; entry++) {
             uint64_t nth = 1;
-            for (bool fired = true; fired; nth += 1 + nth / 16) {
+            for (bool fired = true; fired; nth += TEST_SLOWER + nth / 16) {
                 remove(f->index_path);
                 fault_os_reset(&f->faults);
                 fault_os_fail(&f->faults, entry, nth, entry == FAULT_WRITE_AT ? ENOSPC : EIO,
@@ -321,13 +321,13 @@ static void short_transfers(void **context)
     struct fixture *f = *context;
     struct dataset d;
     struct tarn_error error;
-    fill(&d, 3, 6000);
+    fill(&d, 3, 6000 / TEST_SLOWER);
     file_write(f->path, buffer_view(&d.data));
     struct external_settings s = settings_of(12, 2, INDEX_BLOCKS);
     s.partitions_log2 = 2;
     for (int entry = FAULT_READ_AT; entry <= FAULT_WRITE_AT; entry++) {
         bool fired = true;
-        for (uint64_t nth = 1; fired; nth += 1 + nth / 16) {
+        for (uint64_t nth = 1; fired; nth += TEST_SLOWER + nth / 16) {
             fault_os_reset(&f->faults);
             fault_os_short(&f->faults, entry, nth, entry == FAULT_READ_AT ? 4096 : 5);
             if (build(f, &d, TARN_DUPLICATES_LAST, &s, &error) != TARN_OK)
@@ -350,7 +350,7 @@ static void failing_allocations(void **context)
         struct external_settings s = settings_of(12, 2, (enum index_layout)layout);
         s.partitions_log2 = 2;
         bool fired = true;
-        for (uint64_t nth = 1; fired; nth++) {
+        for (uint64_t nth = 1; fired; nth += TEST_SLOWER) {
             struct tarn_error error = {0};
             fault_malloc_arm(nth, false);
             int status = build(f, &d, TARN_DUPLICATES_LAST, &s, &error);
