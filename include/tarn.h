@@ -289,8 +289,9 @@ TARN_API int64_t tarn_now_ms(struct tarn *store);
 /* Visit about `count` (>= 1) records from *cursor on (0: from the start) and advance *cursor;
  * *cursor is 0 when the end is reached. Every record live in a version that is not replaced
  * during the scan is visited exactly once. Any cursor value is safe. The visitor must not call
- * into the session. TARN_OK. Errors: as tarn_get(), FULL (a checkpoint that is being read does not
- * fit in memory): *cursor is as far as it came. */
+ * into the session; of a data file on disk its views hold during the visit only. TARN_OK. Errors:
+ * as tarn_get(), FULL (a checkpoint that is being read does not fit in memory): *cursor is as far
+ * as it came. */
 typedef void (*tarn_visit)(void *context, struct tarn_bytes key, struct tarn_bytes value);
 TARN_API int tarn_scan(struct tarn_session *session, uint64_t *cursor, size_t count,
                        tarn_visit visit, void *context);

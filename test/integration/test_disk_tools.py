@@ -101,3 +101,15 @@ def test_a_checkpoint_is_a_data_file(run_tarn, kept, tmp_path):  # noqa: F811
     assert (finished.status, finished.out) == (0, "value 7\nvalue 299\n"), finished.err
     assert run_tarn("get", "--raw", checkpoint, "far").out == "x" * (2 << 20)
     assert run_tarn("get", checkpoint, "gone").status == 1
+    dumped = [json.loads(line) for line in run_tarn("dump", checkpoint).out.splitlines()]
+    assert len(dumped) == 301 and {d["key"]: d["value"] for d in dumped}["key-7"] == "value 7"
+    assert [d["key"] for d in dumped if "expire_ms" in d] == ["far"]
+
+
+def test_dump_of_a_file_in_the_order_of_hashes(run_tarn, tmp_path):
+    assert run_tarn("gen", "--count", 20000, "--value-size", "8-500", tmp_path / "a").status == 0
+    finished = run_tarn("index", "--rewrite", tmp_path / "a")
+    assert finished.status == 0, finished.err
+    lines = [sorted(run_tarn("dump", "--format", "text", tmp_path / name).out.splitlines())
+             for name in ("a", "a.tarn")]
+    assert len(lines[0]) == 20000 and lines[0] == lines[1]
