@@ -258,6 +258,10 @@ void far_miss_drop(struct far_session *s);
 void far_take_inbox(struct far_session *s);
 
 /* --- far_kept.c --- */
+static inline bool far_is_over(const struct far *far, int64_t expire_ms)
+{
+    return expire_ms != 0 && expire_ms <= far->os->realtime_us(far->os) / 1000;
+}
 static inline uint64_t far_hash(const struct far *far, struct tarn_bytes key)
 {
     return hash_key(far->secret, key);

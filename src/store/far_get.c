@@ -10,11 +10,16 @@
 #include "store/far.h"
 
 /* What the session was told of a key. */
-static int kept_answer(const struct kept *k, struct tarn_record *ret_record)
+static int kept_answer(const struct far_session *s, const struct kept *k,
+                       struct tarn_record *ret_record)
 {
-    if (k->status == TARN_OK)
-        *ret_record = k->state == KEPT_VIEW ? k->view : k->record->record;
-    return k->status;
+    if (k->status != TARN_OK)
+        return k->status;
+    const struct tarn_record *record = k->state == KEPT_VIEW ? &k->view : &k->record->record;
+    if (far_is_over(s->far, record->expire_ms))
+        return TARN_NOTFOUND;
+    *ret_record = *record;
+    return TARN_OK;
 }
 
 static int cache_look(struct far_session *s, struct tarn_bytes key, struct tarn_record *ret_record)
@@ -100,7 +105,7 @@ static int find_slowly(struct far_session *s, uint64_t hash, struct tarn_bytes k
         k = read_key(s, hash, key, &status);
     if (k != NULL) {
         far_await(s, k);
-        status = kept_answer(k, ret_record);
+        status = kept_answer(s, k, ret_record);
         if (status == TARN_OK && k->state == KEPT_KNOWN && k->record->far)
             *ret_far = k->record;
     }
@@ -222,7 +227,7 @@ static void finish_one(struct far_session *s, struct tarn_bytes *value)
     struct kept *k = (struct kept *)(uintptr_t)value->data;
     struct tarn_record record;
     far_await(s, k);
-    int status = kept_answer(k, &record);
+    int status = kept_answer(s, k, &record);
     if (status == TARN_OK && k->state == KEPT_KNOWN && k->record->far)
         status = read_whole(s, k, &record);
     if (status == TARN_OK)

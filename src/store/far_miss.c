@@ -174,11 +174,6 @@ static struct kept *hand_out(struct far_session *s, struct miss *m, int status,
     return own;
 }
 
-static bool is_over(struct far *far, int64_t expire_ms)
-{
-    return expire_ms != 0 && expire_ms <= far->os->realtime_us(far->os) / 1000;
-}
-
 /* What the cache keeps of it. */
 static void remember(struct far_session *s, const struct miss *m, int status,
                      const struct far_record *record)
@@ -232,7 +227,7 @@ static void miss_finish(struct far_session *s, struct far_io *io)
         far_failed(s->far, &error);
         far_count(&s->counters.corrupt, status == TARN_CORRUPT || status == TARN_STALE);
         record = reason_new(s, m, &error);
-    } else if (status == TARN_OK && is_over(s->far, found.record.expire_ms)) {
+    } else if (status == TARN_OK && far_is_over(s->far, found.record.expire_ms)) {
         status = TARN_NOTFOUND;
     } else if (status == TARN_OK) {
         status = far_record_new(s->far, m->key, &found, &record);

@@ -10,6 +10,7 @@
  * charged not counted; a pinned record freed when the session is quiescent. */
 #include "lib/test.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include "lib/far_fixture.h"
@@ -229,6 +230,14 @@ static void test_auto(void **state)
     far_fixture_done(&f);
 }
 
+static unsigned retired(const struct tarn *store)
+{
+    unsigned count = 0;
+    for (const struct cache *c = store->far->retired; c != NULL; c = c->next)
+        count++;
+    return count;
+}
+
 static void test_pins(void **state)
 {
     (void)state;
@@ -254,8 +263,15 @@ static void test_pins(void **state)
     tarn_online(session);
     assert_memory_equal(read.data, large, 40000);
     assert_memory_equal(cached.data, large, 40000);
+    assert_true(retired(store) > 0); /* what is pinned in it stays */
     tarn_unpin(pins[0]);
     tarn_unpin(pins[1]);
+    tarn_offline(session);
+    do {
+        sched_yield();
+        assert_int_equal(tarn_reload(store, NULL), TARN_OK);
+    } while (retired(store) > 2); /* old caches are closed, sooner or later */
+    tarn_online(session);
     tarn_session_close(session);
     tarn_close(store);
     free(large);
