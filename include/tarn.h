@@ -663,8 +663,8 @@ TARN_API TARN_MUST int tarn_index_build(const struct tarn_options *options,
  * that every live record is found under its key. options: path, index_path, format, threads,
  * progress. Errors: as tarn_open, STALE, CORRUPT (with the first bad place). */
 struct tarn_verify_report {
-    uint64_t keys, records, blocks; /* checked and sound */
-    uint64_t data_bytes, index_bytes;
+    uint64_t keys, records, blocks;   /* checked and sound */
+    uint64_t data_bytes, index_bytes; /* index_bytes 0: the file has its own (a tarn file) */
 };
 TARN_API TARN_MUST int tarn_verify(const struct tarn_options *options,
                                    struct tarn_verify_report *ret_report, struct tarn_error *error);

@@ -7,6 +7,8 @@
 #include "cli/data_flags.h"
 #include "core/histogram.h"
 #include "core/number.h"
+#include "pack/checkpoint.h"
+#include "pack/disk.h"
 #include "pack/index.h"
 #include "pack/reader.h"
 
@@ -16,6 +18,7 @@ struct findings {
     struct histogram *key_sizes, *value_sizes;
     uint64_t records, data_bytes, key_bytes, value_bytes;
     struct tarn_format format;
+    struct checkpoint_totals totals; /* of a `tarn` file */
 };
 
 static int read_records(struct reader *reader, const char *path, struct findings *f,
@@ -35,8 +38,8 @@ static int read_records(struct reader *reader, const char *path, struct findings
     return status == TARN_NOTFOUND ? TARN_OK : status;
 }
 
-static int read_data(const struct os *os, const struct tarn_options *options, struct findings *f,
-                     struct progress *progress, struct tarn_error *error)
+static int read_data_file(const struct os *os, const struct tarn_options *options,
+                          struct findings *f, struct progress *progress, struct tarn_error *error)
 {
     struct reader *reader;
     int status = reader_open(os, options->path, &options->format, &reader, error);
@@ -44,14 +47,52 @@ static int read_data(const struct os *os, const struct tarn_options *options, st
         return status;
     f->format = *reader_format(reader);
     f->data_bytes = reader_data_bytes(reader);
-    f->key_sizes = histogram_new();
-    f->value_sizes = histogram_new();
-    if (f->key_sizes && f->value_sizes)
-        status = read_records(reader, options->path, f, progress, error);
-    else
-        status = error_set(error, TARN_NOMEM, "out of memory");
+    status = read_records(reader, options->path, f, progress, error);
     reader_close(reader);
     return status;
+}
+
+static int count_records(void *context, const struct tarn_record *records, size_t count)
+{
+    struct findings *f = context;
+    for (size_t i = 0; i < count; i++) {
+        histogram_record(f->key_sizes, records[i].key.size, 1);
+        histogram_record(f->value_sizes, records[i].value.size, 1);
+        f->key_bytes += records[i].key.size;
+        f->value_bytes += records[i].value.size;
+    }
+    f->records += count;
+    return TARN_OK;
+}
+
+static int read_tarn_file(const struct os *os, const struct tarn_options *options,
+                          struct findings *f, struct progress *progress, struct tarn_error *error)
+{
+    struct checkpoint_about about;
+    int status = checkpoint_read(os, options->path, 0, count_records, f, progress_update, progress,
+                                 &about, &f->totals, NULL, error);
+    f->format.kind = TARN_FORMAT_TARN;
+    f->data_bytes = f->totals.bytes;
+    return status;
+}
+
+static int read_data(const struct os *os, const struct tarn_options *options, struct findings *f,
+                     struct progress *progress, struct tarn_error *error)
+{
+    struct os_file_info info;
+    int fd, status = os_open_data(os, options->path, &fd, &info, error);
+    if (status != TARN_OK)
+        return status;
+    bool hashed;
+    status = disk_is_hashed(os, options, fd, &hashed, error);
+    (void)os->close(os, fd); /* only looked at */
+    if (status != TARN_OK)
+        return status;
+    f->key_sizes = histogram_new();
+    f->value_sizes = histogram_new();
+    if (!f->key_sizes || !f->value_sizes)
+        return error_set(error, TARN_NOMEM, "out of memory");
+    return (hashed ? read_tarn_file : read_data_file)(os, options, f, progress, error);
 }
 
 static void print_sizes(const char *name, const struct histogram *h, uint64_t total)
@@ -116,6 +157,18 @@ static int print_index(const struct os *os, const struct tarn_options *options, 
     return TARN_OK;
 }
 
+/* What a `tarn` file has instead of an index. */
+static void print_directory(const struct findings *f)
+{
+    char a[32], b[32];
+    printf("blocks    %s, sound\n", number_format_count(f->totals.blocks, a));
+    printf("memory    %s for one read a key while served from disk, %s for two\n",
+           number_format_size(disk_directory_bytes(f->totals.blocks, true), a),
+           number_format_size(disk_directory_bytes(f->totals.blocks, false), b));
+    if (f->totals.expiring > 0)
+        printf("expiring  %s\n", number_format_count(f->totals.expiring, a));
+}
+
 static int inspect(struct cli_call *call, const struct tarn_options *options, struct findings *f,
                    struct interrupt *interrupt, struct tarn_error *error)
 {
@@ -127,7 +180,9 @@ static int inspect(struct cli_call *call, const struct tarn_options *options, st
     if (status != TARN_OK)
         return status;
     print_data(options, f);
-    if (data_flags_index_path(options, &index_path))
+    if (f->format.kind == TARN_FORMAT_TARN)
+        print_directory(f);
+    else if (data_flags_index_path(options, &index_path))
         status = print_index(call->os, options, (const char *)index_path.data, &f->format, error);
     else
         status = error_set(error, TARN_NOMEM, "out of memory");

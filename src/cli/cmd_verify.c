@@ -12,7 +12,8 @@ static void print_report(const struct tarn_options *options, const char *index_p
     char a[32], b[32];
     printf("%s: %s, %s blocks with the right checksums\n", options->path,
            number_format_size(report->data_bytes, a), number_format_count(report->blocks, b));
-    printf("%s: %s, sound\n", index_path, number_format_size(report->index_bytes, a));
+    if (report->index_bytes > 0)
+        printf("%s: %s, sound\n", index_path, number_format_size(report->index_bytes, a));
     printf("%s keys found in %s records\n", number_format_count(report->keys, a),
            number_format_count(report->records, b));
 }

@@ -213,17 +213,18 @@ static int open_index(struct disk_pack *pack, const struct tarn_options *options
     return TARN_OK;
 }
 
-/* Is it a `tarn` file? By its first bytes, unless the format is given. */
-static int recognise(const struct disk_pack *pack, const struct tarn_options *options,
-                     bool *ret_hashed, struct tarn_error *error)
+int disk_is_hashed(const struct os *os, const struct tarn_options *options, int fd,
+                   bool *ret_hashed, struct tarn_error *error)
 {
     char first[HEADER_BLOCK_BYTES];
     *ret_hashed = options->format.kind == TARN_FORMAT_TARN;
-    if (options->format.kind != TARN_FORMAT_AUTO || pack->data_bytes < sizeof first)
+    if (options->format.kind != TARN_FORMAT_AUTO)
         return TARN_OK;
-    int result = os_read_full(pack->os, pack->fd, first, sizeof first, 0);
+    int result = os_read_full(os, fd, first, sizeof first, 0);
     *ret_hashed = result == 0 && checkpoint_looks_like(first, sizeof first);
-    return result == 0 ? TARN_OK : os_error(error, result, "cannot read", pack->path);
+    return result == 0 || result == -ENODATA
+               ? TARN_OK
+               : os_error(error, result, "cannot read", options->path);
 }
 
 static int open_steps(struct disk_pack *pack, const struct tarn_options *options,
@@ -239,7 +240,7 @@ static int open_steps(struct disk_pack *pack, const struct tarn_options *options
     pack->data_bytes = pack->info.size;
     bool hashed = false;
     if (status == TARN_OK)
-        status = recognise(pack, options, &hashed, error);
+        status = disk_is_hashed(pack->os, options, pack->fd, &hashed, error);
     if (status == TARN_OK)
         status = hashed ? open_hashed(pack, options, error)
                         : open_index(pack, options, index_path, error);

@@ -53,6 +53,11 @@ TARN_MUST int disk_open(const struct os *os, const struct tarn_options *options,
 void disk_ref(struct disk_pack *pack);
 void disk_unref(struct disk_pack *pack); /* NULL is allowed */
 
+/* Is the open file a `tarn` file, by the format given or its first bytes? Such a file is its own
+ * index, and is left on disk always. Errors: IO. */
+TARN_MUST int disk_is_hashed(const struct os *os, const struct tarn_options *options, int fd,
+                             bool *ret_hashed, struct tarn_error *error);
+
 struct disk_figures {
     uint64_t keys, records;
     uint64_t key_bytes_total, value_bytes_total; /* DISK_HASHED: 0 and the sum of both */
@@ -62,6 +67,9 @@ struct disk_figures {
     struct tarn_format format; /* never AUTO */
 };
 void disk_figures(const struct disk_pack *pack, struct disk_figures *ret_figures);
+
+/* Of a `tarn` file of so many blocks: memory for its directory, held or not. */
+uint64_t disk_directory_bytes(uint64_t blocks, bool held);
 
 /* Is the data file still the one that was opened? Cheap: for once a second. TARN_OK; STALE: it has
  * another size or modification time, MISSING: there is none of this name any more, or another;

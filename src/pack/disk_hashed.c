@@ -189,7 +189,11 @@ int disk_hashed_verify(const struct disk_pack *pack, const struct tarn_options *
         .records = totals.records,
         .blocks = totals.blocks,
         .data_bytes = totals.bytes,
-        .index_bytes = hashed_memory_bytes(pack->hashed),
     };
     return TARN_OK;
+}
+
+uint64_t disk_directory_bytes(uint64_t blocks, bool held)
+{
+    return hashed_directory_bytes(blocks, held);
 }

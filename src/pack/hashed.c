@@ -106,8 +106,13 @@ void hashed_close(struct hashed *h)
 
 uint64_t hashed_memory_bytes(const struct hashed *h)
 {
-    return sizeof *h + h->file.pages * ENTRY_BYTES +
-           (h->entries != NULL ? h->file.blocks * sizeof *h->entries : 0);
+    return sizeof *h + hashed_directory_bytes(h->file.blocks, h->entries != NULL);
+}
+
+uint64_t hashed_directory_bytes(uint64_t blocks, bool held)
+{
+    uint64_t pages = (blocks + PAGE_ENTRIES_MAX - 1) / PAGE_ENTRIES_MAX;
+    return pages * ENTRY_BYTES + (held ? blocks * sizeof(uint64_t) : 0);
 }
 
 /* --- places --- */

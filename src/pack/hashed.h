@@ -25,6 +25,8 @@ TARN_MUST int hashed_open(const struct os *os, const char *path, uint64_t direct
                           struct hashed **ret_hashed, struct tarn_error *error);
 void hashed_close(struct hashed *h); /* NULL is allowed */
 uint64_t hashed_memory_bytes(const struct hashed *h);
+/* Of so many blocks; held: entries too, else the top alone. */
+uint64_t hashed_directory_bytes(uint64_t blocks, bool held);
 
 /* A block by the directory. */
 struct hashed_place {

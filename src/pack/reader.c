@@ -105,6 +105,9 @@ int reader_open(const struct os *os, const char *path, const struct tarn_format 
         if (status != TARN_OK)
             error_prepend(error, "%s", path);
     }
+    if (status == TARN_OK && reader->format.kind == TARN_FORMAT_TARN)
+        status = error_set(error, TARN_INVALID, "%s: is a tarn file, which has no records in a row",
+                           path);
     if (status != TARN_OK) {
         reader_close(reader);
         return status;

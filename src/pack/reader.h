@@ -8,7 +8,7 @@
 
 struct reader;
 
-/* format: AUTO detects. Errors: those of os_open_data, CORRUPT, NOMEM. */
+/* format: AUTO detects. Errors: those of os_open_data, CORRUPT, NOMEM; INVALID: a `tarn` file. */
 TARN_MUST int reader_open(const struct os *os, const char *path, const struct tarn_format *format,
                           struct reader **ret_reader, struct tarn_error *error);
 void reader_close(struct reader *reader); /* NULL is allowed */

@@ -31,17 +31,6 @@ static uint64_t cap_of(const struct tarn_options *options)
                                          : SUFFICIENT(os_memory_total());
 }
 
-/* A `tarn` file is its own index, and is served from disk only. By the format given, or its first
- * bytes. */
-static bool is_hashed(const struct os *os, const struct tarn_options *options, int fd)
-{
-    char first[HEADER_BLOCK_BYTES];
-    if (options->format.kind != TARN_FORMAT_AUTO)
-        return options->format.kind == TARN_FORMAT_TARN;
-    return os_read_full(os, fd, first, sizeof first, 0) == 0 &&
-           checkpoint_looks_like(first, sizeof first);
-}
-
 int far_is_wanted(const struct os *os, const struct tarn_options *options, bool *ret_wanted,
                   struct tarn_error *error)
 {
@@ -55,9 +44,11 @@ int far_is_wanted(const struct os *os, const struct tarn_options *options, bool 
     if (status != TARN_OK)
         return status;
     uint64_t cap = cap_of(options);
-    *ret_wanted = (cap > 0 && info.size > cap) || is_hashed(os, options, fd);
+    bool hashed;
+    status = disk_is_hashed(os, options, fd, &hashed, error);
     (void)os->close(os, fd); /* only looked at */
-    return TARN_OK;
+    *ret_wanted = (cap > 0 && info.size > cap) || hashed;
+    return status;
 }
 
 /* --- versions --- */
@@ -99,9 +90,10 @@ static bool can_be_built(const struct os *os, const struct tarn_options *options
         return false;
     if (options->index_readonly || os_open_data(os, options->path, &fd, &info, NULL) != TARN_OK)
         return false;
-    bool hashed = is_hashed(os, options, fd);
+    bool hashed;
+    status = disk_is_hashed(os, options, fd, &hashed, NULL);
     (void)os->close(os, fd); /* only looked at */
-    return !hashed;
+    return status == TARN_OK && !hashed;
 }
 
 /* The index as it is, or built anew where it is none for this file left on disk: as that of a file

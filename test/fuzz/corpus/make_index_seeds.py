@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Make the seeds of fuzz_index in corpus/index/: small data files in every format, each with the
-index that the program builds for it, in the layout that test/fuzz/fuzz_index.c describes.
+"""Make the seeds of fuzz_index in corpus/index/ and of fuzz_lookup in corpus/lookup/: small data files
+in every format, each with the index that the program builds for it, in the layout that
+test/fuzz/fuzz_index.c and fuzz_lookup.c describe.
 
     make_index_seeds.py TARN        TARN: path of the program
 
@@ -56,11 +57,40 @@ def encode(name, size_of, records):
     return b"".join(size_of(len(k)) + k + size_of(len(v)) + v for k, v in records)
 
 
+LOOKUPS = {"u32": SETS["ten"] * 3, "text": SETS["ten"] + SETS["twice"], "varint": SETS["one"]}
+LAYOUTS = {"blocks": ["--granule", "512"], "pages": ["--granule", "512", "--layout", "pages"],
+           "tarn": ["--rewrite"]}
+
+
+def lookup_seeds(program, directory):
+    out = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lookup")
+    os.makedirs(out, exist_ok=True)
+    for format_name, records in LOOKUPS.items():
+        options, size_of = FORMATS[format_name]
+        path = os.path.join(directory, "lookup-" + format_name)
+        data = encode(format_name, size_of, records)
+        with open(path, "wb") as f:
+            f.write(data)
+        for layout, flags in LAYOUTS.items():
+            subprocess.run([program, "index", *options, *flags, path], check=True,
+                           stdout=subprocess.DEVNULL)
+            rewritten = layout == "tarn"
+            with open(path + (".tarn" if rewritten else ".tarnidx"), "rb") as f:
+                made = f.read()
+            for fix in [2, 4 | 32] if rewritten else [2, 2 | 4 | 8 | 16]:
+                head = bytes([fix | (32 if rewritten else 0)])
+                parts = (made, b"") if rewritten else (data, made)
+                seed = head + struct.pack("<H", len(parts[0])) + parts[0] + parts[1]
+                with open(os.path.join(out, "%s-%s-%d" % (format_name, layout, fix)), "wb") as f:
+                    f.write(seed)
+
+
 def main():
     program = sys.argv[1]
     out = os.path.join(os.path.dirname(os.path.abspath(__file__)), "index")
     os.makedirs(out, exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
+        lookup_seeds(program, directory)
         for format_name, (options, size_of) in FORMATS.items():
             for set_name, records in SETS.items():
                 data = encode(format_name, size_of, records)
