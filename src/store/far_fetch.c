@@ -10,7 +10,7 @@
 
 #include "core/assert.h"
 #include "store/far.h"
-#include "store/store_internal.h"
+#include "store/session.h"
 
 struct tarn_fetch {
     struct far_call call; /* first */
@@ -180,7 +180,7 @@ static int hold_all(struct tarn_fetch *f, const struct tarn_bytes *keys, size_t 
 int tarn_fetch_begin(struct tarn_session *session, const struct tarn_bytes *keys, size_t count,
                      tarn_fetched done, void *context, struct tarn_fetch **ret_fetch)
 {
-    struct far_session *s = store_session_far(session);
+    struct far_session *s = session_far(session);
     *ret_fetch = NULL;
     if (s == NULL)
         return 0;
@@ -217,7 +217,7 @@ void far_fetch_done(struct far_session *s)
 
 const char *tarn_unreadable(struct tarn_session *session, struct tarn_bytes key)
 {
-    struct far_session *s = store_session_far(session);
+    struct far_session *s = session_far(session);
     if (s == NULL || key.size > TARN_KEY_BYTES_MAX)
         return NULL;
     (void)far_version(s);
@@ -246,7 +246,7 @@ void tarn_fetch_poll(struct tarn_session *session)
 {
     if (session->far == NULL)
         return;
-    struct far_session *s = store_session_far(session);
+    struct far_session *s = session_far(session);
     struct far_call *call;
     (void)far_version(s);
     far_poll(s);

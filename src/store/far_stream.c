@@ -10,7 +10,7 @@
 
 #include "core/assert.h"
 #include "store/far.h"
-#include "store/store_internal.h"
+#include "store/session.h"
 
 enum stream_state { STREAM_IDLE, STREAM_READING, STREAM_READY };
 
@@ -88,7 +88,7 @@ static struct tarn_stream *stream_new(struct far_session *s, const struct far_re
 int tarn_stream_open(struct tarn_session *session, struct tarn_bytes key,
                      struct tarn_stream **ret_stream, uint64_t *ret_size)
 {
-    struct far_session *s = store_session_far(session);
+    struct far_session *s = session_far(session);
     struct tarn_record record;
     struct far_record *far = NULL;
     int status = s != NULL ? far_find(s, key, &record, &far) : TARN_OK;

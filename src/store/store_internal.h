@@ -39,9 +39,6 @@ struct tarn_session {
     bool in_step; /* between tarn_begin() and tarn_end() */
 };
 
-/* The session's part of a data file on disk, if it has one; there may be views from now on. */
-struct far_session *store_session_far(struct tarn_session *session);
-
 /* Memory that a pack takes, with its store. */
 uint64_t store_pack_bytes(const struct tarn *store, const struct pack *pack);
 
