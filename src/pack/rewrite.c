@@ -229,6 +229,38 @@ static int divide(struct rewrite *r, struct tarn_error *error)
 
 /* --- all --- */
 
+/* Takes away what a rewriting that was killed in its second pass had written of the new file. */
+static void forget_part(void *context, const char *name)
+{
+    const struct rewrite *r = context;
+    const char *slash = strrchr(r->output, '/');
+    size_t at = slash != NULL ? (size_t)(slash + 1 - r->output) : 0;
+    size_t size = strlen(r->output + at);
+    if (strncmp(name, r->output + at, size) != 0 || strncmp(name + size, ".tmp.", 5) != 0)
+        return;
+    char *directory = at > 1 ? strndup(r->output, at - 1) : at == 1 ? strdup("") : NULL;
+    char *path = at == 0 || directory != NULL ? joined(directory, name, "") : NULL;
+    if (path != NULL)
+        (void)r->os->unlink(r->os, path); /* it only takes room */
+    free(directory);
+    free(path);
+}
+
+static void forget_parts(struct rewrite *r)
+{
+    struct os_file_info info;
+    const char *slash = strrchr(r->output, '/');
+    if (r->os->file_info(r->os, r->lock_fd, &info) != 0 || info.size == 0)
+        return; /* none was under way */
+    size_t size = slash != NULL ? (size_t)(slash - r->output) : 0;
+    char *directory = slash == NULL ? strdup(".")
+                      : size == 0   ? strdup("/")
+                                    : strndup(r->output, size);
+    if (directory != NULL)
+        (void)r->os->list(r->os, directory, forget_part, r); /* likewise */
+    free(directory);
+}
+
 /* Nobody else makes this file at the same time. */
 static int lock(struct rewrite *r, struct tarn_error *error)
 {
@@ -319,6 +351,8 @@ int rewrite_run(const struct os *os, const struct tarn_options *options,
     int status = prepare(&r, error);
     if (status == TARN_OK)
         status = lock(&r, error);
+    if (status == TARN_OK)
+        forget_parts(&r);
     if (status == TARN_OK)
         status = run(&r, error);
     close_all(&r, status);

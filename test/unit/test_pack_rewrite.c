@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "lib/dataset.h"
 #include "lib/fault_malloc.h"
@@ -240,6 +241,30 @@ static void stopped_and_gone_on_with(void **context)
     assert_true(f->notices > 5 || TEST_SLOWER > 1);
 }
 
+/* Killed in its second pass it leaves a part of the new file, which the next takes away; and nobody
+ * else's. */
+static void killed_while_writing(void **context)
+{
+    struct fixture *f = *context;
+    struct tarn_error error;
+    const char *part = scratch_at(&f->scratch, "data.tarn.tmp.123");
+    const char *other = scratch_at(&f->scratch, "data.tarn2.tmp.123");
+    fill(f, &dataset_formats[2], 3000, 40, 9);
+    f->settings.round_bytes = 10000;
+    file_write(part, (struct tarn_bytes){"x", 1});
+    assert_int_equal(rewrite(f, os_real(), &error), TARN_OK);
+    assert_int_equal(scratch_count(&f->scratch, ".tmp."), 1); /* no rewriting was under way */
+    f->steps = 0;
+    f->cancel_at = 4;
+    assert_int_equal(rewrite(f, os_real(), &error), TARN_CANCELLED);
+    f->cancel_at = 0;
+    file_write(other, (struct tarn_bytes){"x", 1});
+    assert_int_equal(rewrite(f, os_real(), &error), TARN_OK);
+    assert_int_equal(scratch_count(&f->scratch, ".tmp."), 1);
+    assert_int_equal(unlink(other), 0);
+    assert_rewritten(f);
+}
+
 /* What was put aside is of another file by now, or of other settings, or damaged: begun anew. */
 static void nothing_else_is_gone_on_with(void **context)
 {
@@ -357,13 +382,10 @@ static void refusals(void **context)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(every_format),
-        TEST(far_values),
-        TEST(repeated_keys),
-        TEST(stopped_and_gone_on_with),
-        TEST(nothing_else_is_gone_on_with),
-        TEST(every_call_fails),
-        TEST(refusals),
+        TEST(every_format),         TEST(far_values),
+        TEST(repeated_keys),        TEST(stopped_and_gone_on_with),
+        TEST(killed_while_writing), TEST(nothing_else_is_gone_on_with),
+        TEST(every_call_fails),     TEST(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
