@@ -12,6 +12,8 @@
 #include "store/far.h"
 #include "store/session.h"
 
+#define PREFETCH_KEYS 64u /* of the cache, at once */
+
 struct tarn_fetch {
     struct far_call call; /* first */
     struct far_session *session;
@@ -130,6 +132,8 @@ static int want_all(struct far_session *s, const struct tarn_bytes *keys, size_t
     int pending = 0;
     for (size_t i = 0; i < count; i++) {
         int status = TARN_NOTFOUND;
+        if (i % PREFETCH_KEYS == 0)
+            far_prefetch(s, keys + i, count - i < PREFETCH_KEYS ? count - i : PREFETCH_KEYS);
         struct kept *k = keys[i].size <= TARN_KEY_BYTES_MAX ? far_want(s, keys[i], &status) : NULL;
         if (k == NULL && status < 0)
             return status;
