@@ -47,7 +47,8 @@ int far_is_wanted(const struct os *os, const struct tarn_options *options, bool 
     bool hashed;
     status = disk_is_hashed(os, options, fd, &hashed, error);
     (void)os->close(os, fd); /* only looked at */
-    *ret_wanted = (cap > 0 && info.size > cap) || hashed;
+    if (status == TARN_OK)
+        *ret_wanted = (cap > 0 && info.size > cap) || hashed;
     return status;
 }
 

@@ -87,7 +87,9 @@ static int open_data(struct tarn *store, struct tarn_error *error)
     bool on_disk;
     struct pack *pack;
     int status = far_is_wanted(store->os, &store->options, &on_disk, error);
-    if (status == TARN_OK && !on_disk) {
+    if (status != TARN_OK)
+        return status;
+    if (!on_disk) {
         status = pack_open(store->os, &store->options, false, &pack, error);
         on_disk = status == TARN_TOOBIG && store->options.data == TARN_DATA_AUTO;
         if (status == TARN_OK) {
