@@ -439,6 +439,19 @@ done:
     return status;
 }
 
+bool index_is_of_blocks(const struct os *os, const char *path)
+{
+    struct index index = {.os = os};
+    struct os_file_info info;
+    unsigned char header[INDEX_HEADER_BYTES];
+    int fd;
+    if (os_open_data(os, path, &fd, &info, NULL) != TARN_OK)
+        return false;
+    bool read = os_read_full(os, fd, header, sizeof header, 0) == 0;
+    (void)os->close(os, fd); /* only read from */
+    return read && decode_header(header, path, &index, NULL) == TARN_OK && index.granule_log2 > 0;
+}
+
 static bool same_format(const struct tarn_format *a, const struct tarn_format *b)
 {
     return a->kind == b->kind && a->size_type == b->size_type && a->big_endian == b->big_endian &&

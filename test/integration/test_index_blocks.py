@@ -65,6 +65,27 @@ def test_pages(run_tarn, data):
     assert "layout    pages, granules of" in run_tarn("inspect", data).out
 
 
+@pytest.mark.parametrize("layout", ["blocks", "pages"])
+def test_verify(run_tarn, data, layout, tmp_path):
+    path = str(tmp_path / "own.bin")
+    with open(data, "rb") as f, open(path, "wb") as copy:
+        copy.write(f.read(3120000))
+    assert run_tarn("index", "--memory", "24M", "--layout", layout, path).status == 0
+    done = run_tarn("verify", path)
+    assert done.status == 0, done
+    assert "30,000" in done.out and "sound" in done.out
+    before = os.stat(path)
+    with open(path, "r+b") as f:
+        f.seek(2000000)
+        byte = f.read(1)
+        f.seek(2000000)
+        f.write(bytes([byte[0] ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    done = run_tarn("verify", path)
+    assert done.status == 1
+    assert "own.bin" in done.err and "byte" in done.err
+
+
 def test_auto(run_tarn, data):
     """Less memory than data: an index for data on disk; enough: one of bytes."""
     done = run_tarn("index", "--memory", "25M", data)
