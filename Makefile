@@ -170,7 +170,7 @@ HELD_WRAP := $(addprefix -Wl$(comma)--wrap=tarn_,reached session_sequence sequen
     await log_stats_get)
 # A data file on disk whose reads come when the test says so (test/lib/late_disk.h).
 LATE_TESTS := unit/test_server_fetch
-LATE_WRAP := $(addprefix -Wl$(comma)--wrap=tarn_,fetch_begin fetch_end fetch_submit fetch_fd \
+LATE_WRAP := $(addprefix -Wl$(comma)--wrap=tarn_,fetch_begin fetch_status fetch_end fetch_submit fetch_fd \
     fetch_poll stream_open stream_from stream_next stream_piece stream_close get get_record get_expiry usage \
     get_many get_together)
 test_wrap = $(TEST_WRAP) $(if $(filter $(1),$(TURNS_TESTS)),$(TURNS_WRAP)) \

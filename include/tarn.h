@@ -322,6 +322,8 @@ typedef void (*tarn_fetched)(void *context);
 TARN_API TARN_MUST int tarn_fetch_begin(struct tarn_session *session, const struct tarn_bytes *keys,
                                         size_t count, tarn_fetched done, void *context,
                                         struct tarn_fetch **ret_fetch);
+/* When all have come: TARN_OK, or TARN_FULL: of some there was no memory to keep the record. */
+TARN_API TARN_MUST int tarn_fetch_status(const struct tarn_fetch *fetch);
 /* Also while it is under way: done is then not called any more. NULL is allowed. */
 TARN_API void tarn_fetch_end(struct tarn_fetch *fetch);
 /* Once a loop turn: hand the system all reads that were begun. */

@@ -64,6 +64,8 @@ struct connection {
     struct connection *monitor_next;           /* monitor.c's */
     struct tarn_fetch *fetch;                  /* fetch.c's: records its next requests read */
     bool fetching;                             /* ... or are under way; it is parked */
+    bool fetch_alone;                          /* ... of the next request only */
+    uint8_t fetch_tries;                       /* in which it had no room, nor had others any */
     size_t fetch_window;                       /* keys at a time; 0: not yet known */
     size_t fetched, fetched_first;             /* bytes of its input that may be executed: of a
                                                   window left, and in all */

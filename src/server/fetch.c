@@ -9,8 +9,10 @@
  * grows while windows are executed whole, and shrinks to the part that was executed when the client
  * does not take the replies of one, since what is left of it is let go and read again.
  *
- * No memory for a window (FULL): first the one request alone; then the connection waits until
- * another one of its worker has let go; when there is none, it is executed, and gets the error.
+ * No memory for a window (FULL, of all or of some of its keys): a smaller one is tried when another
+ * connection of the worker has let go of its records, or after a tick. Only a request that is
+ * alone, and the only one in the server that is being read for, is executed then and gets the
+ * error.
  *
  * Invariants
  * 1. c->fetching: the reads are under way, and c is parked. Else c->fetch is held only while
@@ -27,6 +29,7 @@
 #define WINDOW_FIRST     64 /* keys, if the first request has not more */
 #define WINDOW_MAX       256
 #define WINDOW_BYTES_MAX (64u << 10) /* of requests behind the first */
+#define TRIES_MAX        2           /* what was let go is free only when the turn is over */
 #define LIST_KEYS_KEPT   (16 * WINDOW_MAX)
 
 /* --- the worker's part -------------------------------------------------------------------- */
@@ -35,8 +38,11 @@ int fetch_open(struct worker *w, struct tarn_error *error)
 {
     struct fetcher *f = &w->fetcher;
     int fd = tarn_fetch_fd(w->session);
+    if (fd == TARN_NOMEM)
+        return error_set(error, TARN_NOMEM, "out of memory for reads of the data file");
     if (fd < 0)
         return TARN_OK;
+    f->starved_end = &f->starved;
     f->watch.kind = WATCH_FETCH;
     f->parser = resp_parser_new();
     if (f->parser == NULL)
@@ -58,22 +64,34 @@ void fetch_close(struct worker *w)
     *f = (struct fetcher){.on = false};
 }
 
-static void list_add(struct connection **list, struct connection *c)
+static void come_add(struct fetcher *f, struct connection *c)
 {
-    c->come_next = *list;
-    c->come_link = list;
+    c->come_next = f->come;
+    c->come_link = &f->come;
     if (c->come_next != NULL)
         c->come_next->come_link = &c->come_next;
-    *list = c;
+    f->come = c;
 }
 
+static void starved_add(struct fetcher *f, struct connection *c)
+{
+    c->come_next = NULL;
+    c->come_link = f->starved_end;
+    *f->starved_end = c;
+    f->starved_end = &c->come_next;
+}
+
+/* Out of the list that it is in, if any. */
 static void list_remove(struct connection *c)
 {
+    struct fetcher *f = &c->client.worker->fetcher;
     if (c->come_link == NULL)
         return;
     *c->come_link = c->come_next;
     if (c->come_next != NULL)
         c->come_next->come_link = c->come_link;
+    if (f->starved_end == &c->come_next)
+        f->starved_end = c->come_link;
     c->come_next = NULL;
     c->come_link = NULL;
 }
@@ -173,7 +191,7 @@ static size_t gather(struct connection *c, const struct resp_request *request,
 void fetch_come(void *context)
 {
     struct connection *c = context;
-    list_add(&c->client.worker->fetcher.come, c);
+    come_add(&c->client.worker->fetcher, c);
 }
 
 /* Let go what came, or is still coming, for the connection; others that had no room may try again.
@@ -186,12 +204,12 @@ static void end_fetch(struct connection *c)
         return;
     tarn_fetch_end(c->fetch);
     c->fetch = NULL;
-    f->held--;
+    atomic_fetch_sub_explicit(&w->server->fetches_held, 1, memory_order_relaxed);
     struct connection *starved = f->starved;
     if (starved == NULL)
         return;
     list_remove(starved);
-    list_add(&f->come, starved);
+    come_add(f, starved);
     loop_wake(&w->loop);
 }
 
@@ -212,22 +230,30 @@ static int begin(struct connection *c, size_t count)
         f->keys_capacity = 0;
     }
     if (under_way > 0) {
-        f->held++;
+        atomic_fetch_add_explicit(&w->server->fetches_held, 1, memory_order_relaxed);
         wait_for(c);
     }
     return under_way;
 }
 
-/* There is no memory to read with. True: nobody will let any go. */
-static bool starve(struct connection *c)
+/* Is there no hope that a request for which there was no memory will find any? */
+static bool is_hopeless(struct connection *c)
 {
-    struct fetcher *f = &c->client.worker->fetcher;
-    if (f->held == 0)
-        return true;
+    const _Atomic unsigned *held = &c->client.worker->server->fetches_held;
+    if (atomic_load_explicit(held, memory_order_relaxed) > (c->fetch != NULL))
+        return false;
+    return c->fetch_tries++ == TRIES_MAX;
+}
+
+/* There was no memory to read with: try again later. */
+static void starve(struct connection *c)
+{
+    struct worker *w = c->client.worker;
     c->fetched = 0;
     wait_for(c);
-    list_add(&f->starved, c);
-    return false;
+    starved_add(&w->fetcher, c);
+    if (w->tick_ns == 0)
+        w->tick_ns = w->now_ns + TICK_NS;
 }
 
 bool fetch_ahead(struct connection *c, const struct resp_request *request, size_t size,
@@ -253,10 +279,15 @@ bool fetch_ahead(struct connection *c, const struct resp_request *request, size_
         gather(c, request, (struct tarn_bytes){NULL, 0}, &first);
         under_way = begin(c, first);
     }
-    if (under_way < 0)
-        return starve(c);
+    if (under_way < 0 && !is_hopeless(c)) {
+        starve(c);
+        return false;
+    }
+    if (under_way <= 0)
+        c->fetch_tries = 0;
     c->fetched = c->fetched_first = under_way > 0 ? size + ahead : ahead;
-    return under_way == 0;
+    c->fetch_alone = ahead == 0;
+    return under_way <= 0;
 }
 
 void fetch_done(struct connection *c)
@@ -285,10 +316,27 @@ void fetch_forget(struct connection *c)
 
 /* --- what has come ------------------------------------------------------------------------ */
 
+/* What has come is not all, for lack of memory: it is to be read again, less at a time or later. */
+static bool must_retry(struct connection *c)
+{
+    if (c->fetch == NULL)
+        return false;
+    if (tarn_fetch_status(c->fetch) == TARN_OK || (c->fetch_alone && is_hopeless(c))) {
+        c->fetch_tries = 0;
+        return false;
+    }
+    c->fetch_window = 1 + c->fetch_window / 8;
+    end_fetch(c);
+    starve(c);
+    return true;
+}
+
 /* Its reads have come: execute them. */
 static void go_on(struct connection *c)
 {
     c->fetching = c->parked = false;
+    if (must_retry(c))
+        return;
     if (c->held && !c->client.worker->stopping) {
         c->fetched = 0;
         end_fetch(c); /* it has not taken its replies yet; these are read again then */
@@ -296,6 +344,16 @@ static void go_on(struct connection *c)
     } else {
         fetch_go_on(c);
     }
+}
+
+void fetch_retry(struct worker *w)
+{
+    struct fetcher *f = &w->fetcher;
+    for (struct connection *c; (c = f->starved) != NULL;) {
+        list_remove(c);
+        come_add(f, c);
+    }
+    fetch_deliver(w);
 }
 
 void fetch_deliver(struct worker *w)

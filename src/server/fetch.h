@@ -25,6 +25,8 @@ void fetch_done(struct connection *c);
 /* ... and what is under way, and the value being sent, whose bytes must not be in its output. */
 void fetch_forget(struct connection *c);
 
+/* Those that wait for memory try once more. They may be closed by it. */
+void fetch_retry(struct worker *w);
 /* Go on with those whose reads have come. They may be closed by it. */
 void fetch_deliver(struct worker *w);
 

@@ -58,18 +58,28 @@ static void on_come(void *context)
     http_fetch_resume(c);
 }
 
+static _Atomic unsigned *fetches_held(struct http_connection *c)
+{
+    return &c->thread->http->server->fetches_held;
+}
+
 bool http_fetch(struct http_connection *c, struct MHD_Connection *mhd,
                 const struct tarn_bytes *keys, size_t count, enum MHD_Result *ret_result)
 {
-    if (!c->thread->fetches || c->fetched || count == 0)
+    if (!c->thread->fetches || count == 0)
         return true;
-    int under_way = tarn_fetch_begin(c->thread->session, keys, count, on_come, c, &c->fetch);
+    if (c->fetched && tarn_fetch_status(c->fetch) == TARN_OK)
+        return true;
+    int under_way = c->fetched
+                        ? TARN_FULL
+                        : tarn_fetch_begin(c->thread->session, keys, count, on_come, c, &c->fetch);
     if (under_way == 0)
         return true;
     if (under_way < 0) {
         *ret_result = http_answer_error(c, mhd, MHD_HTTP_SERVICE_UNAVAILABLE, HTTP_NO_READ_TEXT);
         return false;
     }
+    atomic_fetch_add_explicit(fetches_held(c), 1, memory_order_relaxed);
     c->mhd = mhd;
     c->stage = HTTP_FETCH;
     http_connection_extend(c, 0);
@@ -80,6 +90,8 @@ bool http_fetch(struct http_connection *c, struct MHD_Connection *mhd,
 
 void http_fetch_end(struct http_connection *c)
 {
+    if (c->fetch != NULL)
+        atomic_fetch_sub_explicit(fetches_held(c), 1, memory_order_relaxed);
     tarn_fetch_end(c->fetch);
     c->fetch = NULL;
     c->fetched = false;

@@ -50,6 +50,7 @@ struct server {
     _Atomic uint64_t client_id_next;
     _Atomic uint64_t connections_now; /* RESP, of all workers */
     _Atomic uint64_t ops_per_second;
+    _Atomic unsigned fetches_held; /* fetches of a data file on disk that have come, or will */
     struct slowlog slowlog;
 
     _Atomic uint64_t stats_generation;

@@ -266,7 +266,9 @@ static void tick(struct worker *w)
         next = c->busy_next;
         connection_on_tick(c);
     }
-    if (w->busy != NULL)
+    if (w->fetcher.starved != NULL)
+        fetch_retry(w);
+    if (w->busy != NULL || w->fetcher.starved != NULL)
         w->tick_ns = w->now_ns + TICK_NS;
 }
 

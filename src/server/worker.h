@@ -70,8 +70,8 @@ struct fetcher {
     struct tarn_bytes args[8];  /* its */
     struct tarn_bytes *keys;    /* to be fetched; a list for the moment */
     size_t keys_count, keys_capacity;
-    size_t held;                       /* connections whose records have come, or are coming */
-    struct connection *come, *starved; /* to be gone on with; waiting for memory */
+    struct connection *come;                   /* to be gone on with */
+    struct connection *starved, **starved_end; /* waiting for memory; the longest first */
 };
 
 struct worker {

@@ -137,6 +137,8 @@ static int want_all(struct far_session *s, const struct tarn_bytes *keys, size_t
         struct kept *k = keys[i].size <= TARN_KEY_BYTES_MAX ? far_want(s, keys[i], &status) : NULL;
         if (k == NULL && status < 0)
             return status;
+        if (k != NULL && k->state == KEPT_KNOWN && k->status == TARN_FULL)
+            return TARN_FULL; /* another fetch had no room for it, and is told so yet */
         pending += k != NULL && k->state == KEPT_PENDING;
     }
     return pending;
@@ -229,6 +231,14 @@ const char *tarn_unreadable(struct tarn_session *session, struct tarn_bytes key)
     if (k == NULL || k->state != KEPT_KNOWN || k->status >= 0 || k->record == NULL)
         return NULL;
     return k->record->record.value.data;
+}
+
+int tarn_fetch_status(const struct tarn_fetch *fetch)
+{
+    for (size_t i = 0; i < fetch->count; i++)
+        if (fetch->links[i].kept->state == KEPT_KNOWN && fetch->links[i].kept->status == TARN_FULL)
+            return TARN_FULL;
+    return TARN_OK;
 }
 
 void tarn_fetch_submit(struct tarn_session *session)

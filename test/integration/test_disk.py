@@ -187,6 +187,21 @@ def test_many_connections(on_disk, data_file):
     assert int(info(disk)["tarn_disk_io_errors"]) == 0
 
 
+def test_crowd_without_room(on_disk, data_file):
+    """Far more is asked for at a time than fits: connections take turns, nobody gets an error."""
+    records = [(k, datasets.printable(k.decode(), 4000)) for k, _ in datasets.plain_records(5000)]
+    data = data_file("binary", records)
+    disk = on_disk(data, memory="8M")
+    choice = random.Random(5)
+    connections = [disk.connect() for _ in range(150)]
+    asked = [choice.sample(data.keys(), 100) for _ in connections]
+    for c, some in zip(connections, asked):
+        c.send(b"".join(resp.encode("GET", k) for k in some))
+    for c, some in zip(connections, asked):
+        assert [c.read_reply() for _ in some] == [data[k] for k in some]
+        c.close()
+
+
 def test_same_keys_by_many(on_disk, data_file):
     """Clients that want the same keys at the same time share reads."""
     data = data_file("binary", datasets.plain_records(2000))

@@ -21,7 +21,7 @@ struct tarn_fetch {
     struct tarn_session *session;
     tarn_fetched done;
     void *context;
-    bool under_way, told;
+    bool under_way, told, full;
     size_t count;
     struct tarn_bytes keys[];
 };
@@ -60,7 +60,8 @@ void late_begin(uint64_t seed)
                                    .random = seed,
                                    .far_bytes = SIZE_MAX,
                                    .piece_bytes = 4096,
-                                   .keys_max = SIZE_MAX};
+                                   .keys_max = SIZE_MAX,
+                                   .records_max = SIZE_MAX};
     late_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     assert_true(late_fd >= 0);
 }
@@ -103,7 +104,7 @@ static bool was_fetched(struct tarn_bytes key)
 {
     bool here = is_in(cached, cached_count, key);
     for (size_t i = 0; i < LIST_MAX; i++)
-        here = here || (fetches[i] != NULL && fetches[i]->told &&
+        here = here || (fetches[i] != NULL && fetches[i]->told && !fetches[i]->full &&
                         is_in(fetches[i]->keys, fetches[i]->count, key));
     return here;
 }
@@ -241,7 +242,7 @@ int __wrap_tarn_fetch_begin(struct tarn_session *session, const struct tarn_byte
     }
     struct tarn_fetch *fetch = malloc(sizeof *fetch + count * sizeof *keys);
     assert_non_null(fetch);
-    *fetch = (struct tarn_fetch){session, done, context, true, false, count};
+    *fetch = (struct tarn_fetch){session, done, context, true, false, false, count};
     for (size_t i = 0; i < count; i++) {
         fetch->keys[i] = copy(keys[i]);
         missing += !is_cached(session, keys[i]);
@@ -259,6 +260,12 @@ int __wrap_tarn_fetch_begin(struct tarn_session *session, const struct tarn_byte
         *ret_fetch = fetch;
     }
     return (int)missing;
+}
+
+int __wrap_tarn_fetch_status(const struct tarn_fetch *fetch);
+int __wrap_tarn_fetch_status(const struct tarn_fetch *fetch)
+{
+    return fetch->full ? TARN_FULL : TARN_OK;
 }
 
 void __wrap_tarn_fetch_end(struct tarn_fetch *fetch);
@@ -374,6 +381,16 @@ void __wrap_tarn_stream_close(struct tarn_stream *stream)
 
 /* --- telling ------------------------------------------------------------------------------ */
 
+/* Keys of all fetches that have come and found room. */
+static size_t records_held(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < LIST_MAX; i++)
+        if (fetches[i] != NULL && fetches[i]->told && !fetches[i]->full)
+            count += fetches[i]->count;
+    return count;
+}
+
 void __wrap_tarn_fetch_poll(struct tarn_session *session);
 void __wrap_tarn_fetch_poll(struct tarn_session *session)
 {
@@ -382,6 +399,7 @@ void __wrap_tarn_fetch_poll(struct tarn_session *session)
         struct tarn_fetch *fetch = fetches[i];
         if (fetch != NULL && !fetch->under_way && !fetch->told) {
             fetch->told = true;
+            fetch->full = records_held() > late_disk.records_max;
             fetch->done(fetch->context);
         }
         struct tarn_stream *stream = streams[i];

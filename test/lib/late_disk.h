@@ -14,6 +14,7 @@ struct late_disk {
     size_t far_bytes;   /* larger values are read by pieces ... */
     size_t piece_bytes; /* ... of this */
     size_t keys_max;    /* fetches beyond so many keys at a time: FULL */
+    size_t records_max; /* ... so many that have come: their reads are FULL */
     const char *bad;    /* reads of this key fail: IO; NULL: none */
     uint64_t bad_from;  /* ... of a far one, pieces from this offset on */
     /* what happened */
