@@ -439,17 +439,23 @@ done:
     return status;
 }
 
-bool index_is_of_blocks(const struct os *os, const char *path)
+int index_is_of_blocks(const struct os *os, const char *path, bool *ret_blocks,
+                       struct tarn_error *error)
 {
     struct index index = {.os = os};
     struct os_file_info info;
     unsigned char header[INDEX_HEADER_BYTES];
     int fd;
-    if (os_open_data(os, path, &fd, &info, NULL) != TARN_OK)
-        return false;
-    bool read = os_read_full(os, fd, header, sizeof header, 0) == 0;
+    *ret_blocks = false;
+    int status = os_open_data(os, path, &fd, &info, error);
+    if (status != TARN_OK)
+        return status == TARN_MISSING ? TARN_OK : status;
+    int result = os_read_full(os, fd, header, sizeof header, 0);
     (void)os->close(os, fd); /* only read from */
-    return read && decode_header(header, path, &index, NULL) == TARN_OK && index.granule_log2 > 0;
+    if (result < 0)
+        return result == -ENODATA ? TARN_OK : os_error(error, result, "cannot read", path);
+    *ret_blocks = decode_header(header, path, &index, NULL) == TARN_OK && index.granule_log2 > 0;
+    return TARN_OK;
 }
 
 static bool same_format(const struct tarn_format *a, const struct tarn_format *b)

@@ -180,9 +180,10 @@ TARN_MUST int index_read(const struct os *os, const char *path, const struct os_
 TARN_MUST int index_read_any(const struct os *os, const char *path, struct index **ret_index,
                              struct tarn_error *error);
 
-/* Whether the file begins as an index of blocks does, for data that stay on disk. False too if it
- * is none or cannot be read: reading it tells why. */
-bool index_is_of_blocks(const struct os *os, const char *path);
+/* Whether the file begins as an index of blocks does, for data that stay on disk: not, if it is
+ * none or not there. Errors: DENIED, IO, INVALID. */
+TARN_MUST int index_is_of_blocks(const struct os *os, const char *path, bool *ret_blocks,
+                                 struct tarn_error *error);
 
 void index_free(struct index *index); /* NULL is allowed */
 

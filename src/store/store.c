@@ -333,15 +333,16 @@ int store_verify(const struct os *os, const struct tarn_options *options,
     int status = check_options(options, error);
     if (status != TARN_OK)
         return status;
-    bool on_disk;
+    bool on_disk, blocks = false;
     char *index_path = pack_index_path(options);
     if (index_path == NULL)
         return error_set(error, TARN_NOMEM, "%s: out of memory", options->path);
     status = far_is_wanted(os, options, &on_disk, error);
+    if (status == TARN_OK && !on_disk)
+        status = index_is_of_blocks(os, index_path, &blocks, error);
     if (status == TARN_OK) /* what the index is for counts, whether or not the data would fit */
-        status = on_disk || index_is_of_blocks(os, index_path)
-                     ? verify_disk(os, options, ret_report, error)
-                     : verify_pack(os, options, ret_report, error);
+        status = on_disk || blocks ? verify_disk(os, options, ret_report, error)
+                                   : verify_pack(os, options, ret_report, error);
     free(index_path);
     return status;
 }
