@@ -1,6 +1,7 @@
 /* What the parts of an external build share: see external.h.
  *
- *     external.c         opens, decides, runs the phases, cleans up
+ *     external.c         runs the phases, cleans up
+ *     external_begin.c   what is asked for, what is left of a build that was stopped
  *     external_scan.c    records into partitions, blocks into tables
  *     external_solve.c   one unit after another into shards or pages
  *     external_pairs.c   pairs of a unit: read back, sorted, repeated keys taken out
@@ -131,6 +132,16 @@ static inline unsigned external_stream(const struct external *x, enum spill_stre
     return (1u << x->fit.partitions_log2) + stream;
 }
 
+/* Where what is made by solving begins in the file. */
+static inline uint64_t external_base(const struct external *x)
+{
+    return x->index.layout == INDEX_PAGES ? INDEX_PAGES_AT : INDEX_HEADER_BYTES;
+}
+
+/* Open the data file; decide. */
+TARN_MUST int external_prepare(struct external *x, struct tarn_error *error);
+/* From the state, or anew; x->published: there is nothing left to do. */
+TARN_MUST int external_begin(struct external *x, struct tarn_error *error);
 TARN_MUST int external_scan(struct external *x, struct tarn_error *error);
 TARN_MUST int external_solve(struct external *x, struct tarn_error *error);
 /* The tables of the data, which come first in the body. */
