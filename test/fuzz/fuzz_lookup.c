@@ -13,10 +13,6 @@
  *
  * Files lie in memory allocated to the byte (lib/memory_os.h).
  *
- * Bugs planted once to see it fail: a block's start not compared with the data's size; a page's
- * count not bounded; the bound of a page's search not moved on; a block's end in a `tarn` file's
- * directory before its beginning.
- *
  * Seeds: corpus/lookup/, made by corpus/make_index_seeds.py with the program itself. */
 #include <stdlib.h>
 

@@ -4,9 +4,7 @@
  * of 16. Method: values around the sizes at which a piece ends; each byte of some pieces changed;
  * pieces exchanged; fetches and writes that fail.
  *
- * Bugs planted once to see it fail: the piece's number left out of its seed; the block's number; a
- * piece's checksum not compared; the last piece one byte short; blocks of 64 KiB taken for those of
- * one record. */
+ * Bugs planted once to see it fail: the piece's number left out of its seed; the block's number. */
 #include "lib/test.h"
 
 #include <errno.h>

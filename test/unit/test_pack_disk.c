@@ -4,9 +4,9 @@
  * with indexes that the program builds, in both layouts, read directly and through the page cache;
  * each kind of change made under an open pack; every call and allocation failed once.
  *
- * Bugs planted once to see it fail: an index for data in memory accepted; the file reopened for
- * direct reads not compared; the cap not looked at; a removed file taken for a changed one; the
- * index file of pages not closed. */
+ * Bugs planted once to see it fail: an index for data in memory accepted; direct reads that are
+ * refused not noticed; the cap not looked at; a removed file taken for a failure; the index file of
+ * pages not closed. */
 #include "lib/test.h"
 
 #include <errno.h>

@@ -6,9 +6,9 @@
  * length.
  *
  * Bugs planted once to see it fail: the block's checksum not compared; in a block the first of a
- * repeated key given under LAST; a location not compared with the count of blocks; the fingerprint
- * compared under a mask one bit short; a newline not taken off a far value; no step to the page
- * before; the policy FIRST going down through the blocks. */
+ * repeated key given under LAST, and of several blocks the first; the fingerprint compared under a
+ * mask one bit short; a newline not taken off a far value; no step to the page before; the policy
+ * FIRST going down through the blocks. */
 #include "lib/test.h"
 
 #include <stdio.h>
@@ -154,11 +154,12 @@ static void reads_as_often_as_promised(void **context)
 {
     (void)context;
     const size_t count = 4000 / TEST_SLOWER;
+    static const char value[300];
     struct dataset d;
     dataset_init(&d, &dataset_formats[2]);
     for (uint64_t i = 0; i < count; i++) {
         uint64_t key = random_mix(i);
-        dataset_add(&d, (struct tarn_bytes){&key, 8}, (struct tarn_bytes){d.data.data, i % 300});
+        dataset_add(&d, (struct tarn_bytes){&key, 8}, (struct tarn_bytes){value, i % 300});
     }
     dataset_settle(&d, TARN_DUPLICATES_LAST);
     for (unsigned bits = 0; bits <= 8; bits += 4) {

@@ -6,8 +6,8 @@
  * while it is open; calls failed.
  *
  * Bugs planted once to see it fail: no step back to the block before; a block of one record left
- * alone whose hash only begins alike; a damaged page of the directory that fails the opening; a
- * piece's number off by one; the scan's cursor not moved to the next block. */
+ * alone whose hash only begins alike; a damaged page of the directory that fails the opening; the
+ * scan's place in a block not begun anew with the next. */
 #include "lib/test.h"
 
 #include <errno.h>

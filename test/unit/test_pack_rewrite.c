@@ -6,14 +6,15 @@
  * once more; progress that cancels at every step.
  *
  * Bugs planted once to see it fail: the last stream not written; a repetition that does not count
- * kept; a far value one byte off; the state's records not restored; the state not compared with the
- * data file's time; the state removed though the disk was full. */
+ * kept; a far value one byte off; the place where to go on not restored; the state not compared
+ * with the data file's time; the state removed though going on makes sense. */
 #include "lib/test.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/dataset.h"
@@ -273,7 +274,7 @@ static void nothing_else_is_gone_on_with(void **context)
     struct buffer state = {0};
     f->settings.round_bytes = 10000;
     f->settings.partitions_log2 = 2;
-    for (int change = 0; change < 4; change++) {
+    for (int change = 0; change < 5; change++) {
         f->options.duplicates = TARN_DUPLICATES_LAST;
         fill(f, &dataset_formats[2], 5000, 30, 3);
         f->steps = 0;
@@ -288,6 +289,9 @@ static void nothing_else_is_gone_on_with(void **context)
             f->options.duplicates = TARN_DUPLICATES_FIRST;
         if (change == 2)
             f->settings.partitions_log2 = 5;
+        if (change == 4)
+            assert_int_equal(utimensat(AT_FDCWD, f->path, (struct timespec[2]){{1, 1}, {1, 1}}, 0),
+                             0);
         if (change == 3) {
             assert_true(file_read(name, &state));
             state.data[60] ^= 1;
