@@ -24,7 +24,15 @@ static int set_up(struct ring_uring *u, unsigned depth)
 {
     int status =
         io_uring_queue_init(depth, &u->io, IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG);
-    return status == -EINVAL ? io_uring_queue_init(depth, &u->io, 0) : status;
+    if (status == -EINVAL)
+        status = io_uring_queue_init(depth, &u->io, 0);
+    if (status == 0) {
+        /* File systems that cannot begin a read without waiting (FUSE, NFS) get kernel threads,
+         * four a processor by default. A refusal leaves it at that. */
+        unsigned workers[2] = {depth, 0};
+        (void)io_uring_register_iowq_max_workers(&u->io, workers);
+    }
+    return status;
 }
 
 int uring_open(const struct ring_settings *settings, struct ring_uring **ret)
