@@ -261,7 +261,7 @@ static void the_cap(void **context)
     struct fixture *f = *context;
     struct disk_pack *pack;
     struct tarn_error error;
-    write_file(f, 4, 20000 / TEST_SLOWER, 20, 100);
+    write_file(f, 4, 20000, 20, 100);
     struct tarn_options options = {.path = f->path, .memory_bytes_max = 4 * 8 * f->totals.blocks};
     assert_int_equal(disk_open(os_real(), &options, true, &pack, &error), TARN_OK);
     assert_non_null(pack->hashed->entries);
