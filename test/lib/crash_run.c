@@ -23,6 +23,7 @@
 #define THREADS_MAX   3
 #define CYCLES_MAX    4
 #define FAILURE_BYTES 1024
+#define ROOM_SECONDS  30 /* there is room again: then the log goes on, or never */
 
 struct run {
     uint64_t random;
@@ -608,11 +609,14 @@ static void make_room(struct worker *w)
     r->limited = false;
     if (r->threads > 1 || r->fails_sync)
         return;
-    tarn_offline(w->session);
-    nanosleep(&(struct timespec){.tv_sec = 5}, NULL);
-    tarn_online(w->session);
     struct tarn_log_stats stats;
-    tarn_log_stats_get(r->store, &stats);
+    int seconds = 0;
+    do { /* a thread that is to try again may be kept from it for a while */
+        tarn_offline(w->session);
+        nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+        tarn_online(w->session);
+        tarn_log_stats_get(r->store, &stats);
+    } while (stats.state == TARN_NOSPACE && !disk_stopped(&r->disk) && ++seconds < ROOM_SECONDS);
     if (stats.state != TARN_OK && !disk_stopped(&r->disk))
         fail(r, "there is room again, but the log's state is %d: %s", stats.state, stats.failure);
 }
