@@ -23,6 +23,8 @@
 #include "server/log.h"
 #include "store/store.h"
 
+#define SYSTEM_BYTES           (3u << 20)
+#define BASE_SHARE             8 /* of the cap of a data file on disk */
 #define WORKER_STACK_BYTES     (256u << 10)
 #define SAMPLE_MS              1000 /* of ops_per_second */
 #define DESCRIPTORS_SPARE      32   /* log, signals, data and index files, HTTP, libraries */
@@ -350,10 +352,20 @@ static int start_workers(struct server *server, struct tarn_error *error)
                : error_set(error, TARN_NOMEM, "cannot start a thread: %s", strerror(status));
 }
 
+/* Of a data file on disk, whose cap may be that of a control group, also what the system takes for
+ * the process: rings, sockets, tables of pages. A cache that is very small keeps most of its cap.
+ */
+static uint64_t base_on_disk(const struct server *server)
+{
+    uint64_t base = own_bytes(server) + SYSTEM_BYTES;
+    uint64_t most = server->config->memory_bytes / BASE_SHARE;
+    return base < most ? base : most;
+}
+
 /* Count in the cap what the process takes itself. */
 static void charge_base(struct server *server)
 {
-    uint64_t base = own_bytes(server);
+    uint64_t base = server->on_disk ? base_on_disk(server) : own_bytes(server);
     atomic_store(&server->base_bytes, base);
     tarn_charge(server->store, (int64_t)base);
 }
@@ -537,7 +549,7 @@ int server_run(struct server *server, struct tarn_error *error)
     if (started == TARN_OK) {
         os_trim_program(); /* 1-2 MB that only the start has touched */
         os_trim_heap();    /* what building the index has freed */
-        if (server_is_writable(server))
+        if (server_is_writable(server) || server->on_disk)
             charge_base(server);
         log_ready(server);
     } else {
