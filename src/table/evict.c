@@ -367,13 +367,11 @@ static uint64_t visit(struct table_session *s, enum tarn_eviction policy, uint64
 uint64_t evict_some(struct table_session *s, uint64_t bytes, unsigned visits_max)
 {
     struct retired *reserved = s->retired;
-    enum tarn_eviction policy = policy_of(s->table);
     uint64_t freed = 0;
-    if (policy == TARN_EVICT_NOTHING)
-        return 0;
     s->retired = NULL;
     for (unsigned n = 0; n < visits_max && freed < bytes; n++) {
-        if (!reclaim_reserve(s, VISIT_ITEMS + BUCKET_SLOTS))
+        enum tarn_eviction policy = policy_of(s->table); /* which may change meanwhile */
+        if (policy == TARN_EVICT_NOTHING || !reclaim_reserve(s, VISIT_ITEMS + BUCKET_SLOTS))
             break;
         freed += visit(s, policy, bytes - freed);
     }
