@@ -195,8 +195,14 @@ def test_port_of_another_server(server, run_tarn, data_file):
 
 
 def test_cap_smaller_than_the_data(run_tarn, text_data):
-    line = start_fails(run_tarn, *ports(), "--memory", "1M", *text_data.flags, text_data.path)
+    args = *ports(), "--memory", "1M", *text_data.flags, text_data.path
+    line = start_fails(run_tarn, "--data", "memory", *args)
     assert "memory" in line, line
+    # left on disk: its index is not of that kind, and one that is takes more, too
+    done = run_tarn("serve", *args)
+    assert done.status == 1 and not done.out, done
+    notice, line = done.err.splitlines()
+    assert "stale" in notice and "needs" in line, done
 
 
 def test_usage_errors(run_tarn, text_data):
