@@ -189,7 +189,8 @@ static void equal_hashes(void **context)
     memset(f->about.secret, 0, sizeof f->about.secret);
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         list_clear(f);
-        for (size_t i = 0; i < cases[c].equal; i++)
+        size_t equal = 2 + (cases[c].equal - 2) / TEST_SLOWER; /* each is looked for among all */
+        for (size_t i = 0; i < equal; i++)
             list_add_colliding(f, 7, i + 1, cases[c].value_bytes);
         for (size_t i = 0; i < cases[c].others; i++)
             list_add_colliding(f, 1000 + i, 0, i % 1000);
