@@ -87,7 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
         char described[64];
         ASSERT(format.kind != TARN_FORMAT_AUTO && format_check(&format, &error) == TARN_OK);
         ASSERT(strlen(format_describe(&format, described)) > 0);
-        walk(&format, data);
+        if (format.kind != TARN_FORMAT_TARN) /* whose records lie in blocks: fuzz_lookup */
+            walk(&format, data);
     } else {
         ASSERT(status < 0 && error.text[0] != 0);
     }
