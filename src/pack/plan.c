@@ -178,10 +178,21 @@ static double build_s(const struct plan_input *input, const struct plan_candidat
 
 /* --- queries --- */
 
+/* Of what is read, what is held at a time: large values come by pieces. */
+static double held_bytes(const struct plan_candidate *c)
+{
+    double granule = c->granule_log2 > 0 ? exp2(c->granule_log2) : REWRITTEN_BLOCK;
+    return fmin(c->read_bytes, granule + MIB + ALIGNMENT);
+}
+
+/* As many reads as the disk takes; fewer at a time where that were most of the memory. */
 static double memory_least(const struct plan_input *input, const struct plan_candidate *c)
 {
-    double fixed = (double)c->index_bytes + FIXED_BYTES;
-    return c->layout == PLAN_MEMORY ? fixed : fixed + input->disk.depth * c->read_bytes;
+    double fixed = (double)c->index_bytes + FIXED_BYTES, one = held_bytes(c);
+    if (c->layout == PLAN_MEMORY)
+        return fixed;
+    double room = ((double)input->memory_bytes - fixed) / 2;
+    return fixed + fmax(one, fmin(input->disk.depth * one, room));
 }
 
 static double seconds_of(const struct plan_input *input, const struct plan_candidate *c)

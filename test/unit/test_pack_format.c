@@ -372,7 +372,9 @@ static void test_check(void **context)
         {.kind = TARN_FORMAT_TEXT, .separator = ','},
         {.kind = TARN_FORMAT_BINARY, .separator_set = true, .separator = ','},
         {.kind = TARN_FORMAT_BINARY, .size_type = TARN_SIZE_VARINT, .big_endian = true},
-        {.kind = (enum tarn_format_kind)3},
+        {.kind = (enum tarn_format_kind)4},
+        {.kind = TARN_FORMAT_TARN, .separator_set = true, .separator = ','},
+        {.kind = TARN_FORMAT_TARN, .size_type = TARN_SIZE_U16},
         {.kind = TARN_FORMAT_BINARY, .size_type = (enum tarn_size_type)4},
     };
     assert_int_equal(format_check(&(struct tarn_format){0}, &error), TARN_OK);
