@@ -32,4 +32,10 @@ $(B)/bench/cache: $(TRACE) $(call archives,bench)
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-bench: $(B)/tarn $(B)/bench/echo $(B)/bench/embedded $(B)/bench/growth $(B)/bench/cache
+# A file whose reads take a fixed time.
+$(B)/bench/slow: bench/slow/slow.c
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CPPFLAGS) -D_FILE_OFFSET_BITS=64 $(CFLAGS) $(LDFLAGS) -o $@ $< -lfuse3
+
+bench: $(B)/tarn $(B)/bench/echo $(B)/bench/embedded $(B)/bench/growth $(B)/bench/cache $(B)/bench/slow
